@@ -1,0 +1,203 @@
+"""What the detection pipeline takes, gives back and raises. Imports neither torch nor Django.
+
+Two conventions hold everywhere: a *fake probability* lies in [0, 1] and 1 means fake; times are in
+seconds from the first decoded frame. A failure is never a score: what could not be examined has an
+outcome with a reason, or raises :class:`AnalysisError`, and carries no probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """What a finished analysis found."""
+
+    FAKE = "FAKE"
+    REAL = "REAL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_ASSESSABLE = "NOT_ASSESSABLE"
+
+
+class Reason(StrEnum):
+    """Why an outcome is INCONCLUSIVE or NOT_ASSESSABLE; empty for FAKE and REAL."""
+
+    NO_FACE = "no_face"
+    FACES_TOO_SMALL = "faces_too_small"
+    TOO_FEW_FRAMES = "too_few_frames"
+    WEAK_EVIDENCE = "weak_evidence"
+    UNSTABLE_EVIDENCE = "unstable_evidence"
+
+
+class ErrorCode(StrEnum):
+    """Why an analysis could not be made at all. The values are the machine names of the API."""
+
+    FILE_MISSING = "file_missing"
+    UNREADABLE_MEDIA = "unreadable_media"
+    NO_VIDEO_STREAM = "no_video_stream"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    INTERNAL_ERROR = "internal_error"
+
+
+class AnalysisError(Exception):
+    """The file or the detector does not allow an analysis.
+
+    ``code`` is for machines and for looking up a translated text; ``detail`` is for logs only and may
+    name paths or library messages, so it must not reach a user.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else str(code))
+        self.code = code
+        self.detail = detail
+
+
+class MediaKind(StrEnum):
+    VIDEO = "video"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """Facts about a file, judged by its content.
+
+    ``width`` and ``height`` are in pixels as displayed, that is after ``rotation`` (degrees clockwise:
+    0, 90, 180 or 270) has been applied. ``duration`` is in seconds and ``frame_rate`` in frames a
+    second; both are 0.0 for a photo. ``frame_count`` counts the video packets that would be shown, 1
+    for a photo. ``bit_rate`` is in bits a second, 0 if unknown.
+    """
+
+    kind: MediaKind
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int = 0
+    duration: float = 0.0
+    frame_rate: float = 0.0
+    frame_count: int = 1
+    bit_rate: int = 0
+    has_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the upright frame: left, top, right, bottom (right and bottom exclusive)."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def width(self) -> int:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> int:
+        return self.y2 - self.y1
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union with another box, in [0, 1]."""
+        width = min(self.x2, other.x2) - max(self.x1, other.x1)
+        height = min(self.y2, other.y2) - max(self.y1, other.y1)
+        if width <= 0 or height <= 0:
+            return 0.0
+        overlap = width * height
+        return overlap / (self.width * self.height + other.width * other.height - overlap)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceDetection:
+    """One face found in one frame. ``probability`` is the face detector's own, in [0, 1].
+
+    ``landmarks`` are (x, y) pixels of left eye, right eye, nose, left and right mouth corner.
+    """
+
+    box: Box
+    probability: float
+    landmarks: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FaceScore:
+    """One judged face: where, when, and its fake probability (mean over the networks)."""
+
+    frame: int
+    time: float
+    box: Box
+    detection_probability: float
+    fake_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackResult:
+    """One person through the media.
+
+    ``fake_probability`` is the track's own score. ``timestamps`` are the (start, end) seconds called
+    fake. ``best_frame`` is the frame index with the most suspicious face.
+    """
+
+    index: int
+    fake_probability: float
+    faces: tuple[FaceScore, ...]
+    timestamps: tuple[tuple[float, float], ...] = ()
+    best_frame: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SampledFrame:
+    """A frame that was looked at: its index among the decoded frames and its time in seconds."""
+
+    index: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisResult:
+    """Everything found in one file by one detector.
+
+    ``fake_probability`` is that of the worst track and decides the verdict; ``pooled_probability`` runs
+    the same strategy over all faces of all tracks, as the reference does, for comparison. Both are
+    None when the outcome is NOT_ASSESSABLE. ``confidence`` is the percentage in [0, 100] behind the stated verdict:
+    100·p for FAKE, 100·(1-p) for REAL, None otherwise.
+    """
+
+    outcome: Outcome
+    reason: Reason | None
+    fake_probability: float | None
+    pooled_probability: float | None
+    confidence: float | None
+    tracks: tuple[TrackResult, ...]
+    timestamps: tuple[tuple[float, float], ...]
+    frames: tuple[SampledFrame, ...]
+    real_frames: int
+    fake_frames: int
+    media: MediaInfo
+    detector: str
+    detector_version: str
+    weights_sha256: tuple[str, ...]
+    seconds: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def real_to_fake_ratio(self) -> float | None:
+        """Frames called real ÷ frames called fake; None when no frame is called fake."""
+        return self.real_frames / self.fake_frames if self.fake_frames else None
+
+
+class Stage(StrEnum):
+    """Where a running analysis stands, in this order."""
+
+    READING = "reading"
+    FINDING_FACES = "finding_faces"
+    JUDGING = "judging"
+    CONCLUDING = "concluding"
+
+
+# Called with the stage and the share done of the whole analysis, in [0, 1]. It may raise to stop the analysis.
+ProgressCallback = Callable[[Stage, float], None]

@@ -1,0 +1,1 @@
+"""Reading videos and photos: facts, frames, sampling. Imports no torch."""

@@ -7,10 +7,14 @@ outcome with a reason, or raises :class:`AnalysisError`, and carries no probabil
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+# Of AnalysisResult.to_dict.
+RESULT_SCHEMA = 1
 
 
 class Outcome(StrEnum):
@@ -188,6 +192,49 @@ class AnalysisResult:
     def real_to_fake_ratio(self) -> float | None:
         """Frames called real ÷ frames called fake; None when no frame is called fake."""
         return self.real_frames / self.fake_frames if self.fake_frames else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values, floats rounded to six digits: what is stored and printed.
+
+        ::
+
+            {"schema": 1,
+             "outcome": "FAKE" | "REAL" | "INCONCLUSIVE" | "NOT_ASSESSABLE",
+             "reason": a Reason's value or null,
+             "fake_probability": p, "pooled_probability": p, "confidence": 0..100,          (each may be null)
+             "real_frames": n, "fake_frames": n, "real_to_fake_ratio": x or null,
+             "timestamps": [[start, end], …],
+             "tracks": [{"index": i, "fake_probability": p, "best_frame": n, "timestamps": [[start, end], …],
+                         "faces": [{"frame": n, "time": s, "box": [x1, y1, x2, y2],
+                                    "detection_probability": p, "fake_probability": p}, …]}, …],
+             "frames": [{"index": n, "time": s}, …],
+             "media": the fields of MediaInfo,
+             "detector": name, "detector_version": text, "weights_sha256": [hex, …],
+             "seconds": s,
+             "settings": {…}}
+
+        A change of meaning or of a name raises ``schema``; new keys do not.
+        """
+        fields = asdict(self)
+        for track in fields["tracks"]:
+            for face in track["faces"]:
+                box = face["box"]
+                face["box"] = [box["x1"], box["y1"], box["x2"], box["y2"]]
+        fields["real_to_fake_ratio"] = self.real_to_fake_ratio
+        return {"schema": RESULT_SCHEMA, **_plain(fields)}
+
+
+def _plain(value: Any) -> Any:
+    """Nested values as JSON takes them: tuples become lists, enums their text, floats six digits and never NaN."""
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
 
 
 class Stage(StrEnum):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ class FaceClassifier(nn.Module):
             architecture, pretrained=False, num_classes=0, global_pool="avg", drop_path_rate=drop_path
         )
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(self.encoder.num_features, outputs)
+        self.fc = nn.Linear(cast(int, self.encoder.num_features), outputs)
 
     def forward(self, faces: Tensor) -> Tensor:
         logits: Tensor = self.fc(self.dropout(self.encoder(faces)))

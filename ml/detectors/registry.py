@@ -1,0 +1,133 @@
+"""Loads detectors by name and runs them on faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml.contracts import AnalysisError, ErrorCode
+from ml.detectors.catalog import DEFAULT_DETECTOR, fetched_weights, find_detector
+from ml.detectors.checkpoints import load_network
+from ml.detectors.integrity import verify
+from ml.detectors.network import FaceClassifier, to_input
+from ml.detectors.spec import DetectorSpec
+from ml.faces.geometry import fit_face
+
+# Larger batches are slower per face on CPUs and take gigabytes with a B7.
+BATCH_SIZE = 8
+
+Crop = NDArray[np.uint8]
+
+
+class Detector:
+    """One network, or an ensemble of the same kind, that gives faces a fake probability. Not thread-safe."""
+
+    def __init__(
+        self,
+        spec: DetectorSpec,
+        networks: Sequence[FaceClassifier],
+        weights_sha256: Sequence[str],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not networks or len(networks) != len(weights_sha256):
+            raise ValueError("one digest for each of at least one network")
+        self.spec = spec
+        self.weights_sha256 = tuple(weights_sha256)
+        self.device = torch.device(device)
+        self.networks = [
+            network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            for network in networks
+        ]
+
+    @property
+    def parameters(self) -> int:
+        """Of all networks together: tells how long judging takes beside finding faces."""
+        return sum(parameter.numel() for network in self.networks for parameter in network.parameters())
+
+    def score(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
+        """Fake probabilities (networks, faces) in [0, 1] of padded face crops: RGB uint8 (height, width, 3), any size.
+
+        Of several outputs the largest counts. The same face gets the same score in whatever batch it comes, up to
+        rounding in the last digits of a float32.
+        """
+        scores = np.zeros((len(self.networks), len(crops)), dtype=np.float32)
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            for start in range(0, len(crops), BATCH_SIZE):
+                faces = self._to_input(crops[start : start + BATCH_SIZE])
+                for row, network in enumerate(self.networks):
+                    probabilities = torch.sigmoid(network(faces)).amax(dim=1)
+                    scores[row, start : start + BATCH_SIZE] = probabilities.float().cpu().numpy()
+        return scores
+
+    def heat_map(self, crop: Crop) -> NDArray[np.float32]:
+        """Where in the crop the evidence for the winning output lies: (height, width) in [0, 1], over all networks.
+
+        The class activation map: with average pooling and one linear layer it is the logit's exact sum over places.
+        Negative evidence counts as none. All zero where nothing speaks for a fake.
+        """
+        height, width = crop.shape[:2]
+        total = np.zeros((height, width), dtype=np.float32)
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            faces = self._to_input([crop])
+            for network in self.networks:
+                features = network.encoder.forward_features(faces)
+                winner = network.fc(features.mean(dim=(2, 3))).argmax(dim=1)
+                places = torch.einsum("c,nchw->nhw", network.fc.weight[winner[0]], features)[0].clamp(min=0)
+                total += self._unfit(places.float().cpu().numpy(), width, height)
+        highest = float(total.max())
+        return total / highest if highest > 0 else total
+
+    def _to_input(self, crops: Sequence[Crop]) -> Tensor:
+        settings = self.spec.preprocessing
+        faces = np.stack([fit_face(crop, settings.input_size) for crop in crops])
+        batch = to_input(torch.from_numpy(faces).to(self.device), settings.mean, settings.std)
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def _unfit(self, places: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+        """A map over the square input → over the crop: enlarge, cut the bars off, stretch."""
+        size = self.spec.preprocessing.input_size
+        square = cv2.resize(places, (size, size), interpolation=cv2.INTER_LINEAR)
+        longer = max(width, height)
+        inner_width, inner_height = max(size * width // longer, 1), max(size * height // longer, 1)
+        left, top = (size - inner_width) // 2, (size - inner_height) // 2
+        inner = square[top : top + inner_height, left : left + inner_width]
+        return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def load_detector(
+    name: str = DEFAULT_DETECTOR,
+    *,
+    weights: Sequence[Path] = (),
+    device: torch.device | str | None = None,
+    search: Sequence[Path] = (),
+) -> Detector:
+    """A detector by name, ready to score.
+
+    `weights` are checkpoint files of its architecture to use instead of its own, several for an ensemble. Without
+    them a detector uses the file in its folder or else what was fetched into SENTINEL_WEIGHTS_DIR. The SHA-256 of
+    every file is compared with the spec's or the recorded one. `device` is a GPU if there is one, else the CPU.
+    Raises AnalysisError(MODEL_UNAVAILABLE): name unknown, file missing, digest or content wrong. It never returns
+    an untrained network.
+    """
+    listed = find_detector(name, search)
+    spec = listed.spec
+    if weights:
+        digests = [verify(path) for path in weights]
+    elif listed.folder is not None and spec.weights_file:
+        weights = [listed.folder / spec.weights_file]
+        if not spec.weights_sha256:
+            raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{name}: its detector.json names no SHA-256")
+        digests = [verify(weights[0], expected=spec.weights_sha256)]
+    else:
+        weights = fetched_weights(name)
+        if not weights:
+            raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{name}: no weights given and none fetched")
+        digests = [verify(path) for path in weights]
+    chosen = device if device is not None else ("cuda" if torch.cuda.is_available() else "cpu")
+    return Detector(spec, [load_network(spec, path) for path in weights], digests, chosen)

@@ -1,0 +1,1 @@
+"""Who may act: users, passwords, daily limits. Knows no media."""

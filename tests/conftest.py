@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from tests.media_factory import make_image, make_video
+
+PASSWORD = "a long and unlikely one"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(settings: Any, tmp_path: Path) -> None:
+    """Each test writes below its own folder, and does not spend its time on hashing passwords."""
+    settings.MEDIA_ROOT = tmp_path / "stored"
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "incoming"
+    settings.FILE_UPLOAD_TEMP_DIR.mkdir()
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+
+def make_user(name: str, **fields: Any) -> User:
+    return User.objects.create_user(name, f"{name}@example.org", PASSWORD, **fields)
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    return make_user("owner")
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    return make_user("stranger")
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    return make_user("admin", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def as_owner(owner: User) -> Client:
+    client = Client()
+    client.force_login(owner, backend="accounts.backends.UsernameOrEmailBackend")
+    return client
+
+
+@pytest.fixture
+def as_stranger(stranger: User) -> Client:
+    client = Client()
+    client.force_login(stranger, backend="accounts.backends.UsernameOrEmailBackend")
+    return client
+
+
+@pytest.fixture
+def as_admin(admin: User) -> Client:
+    client = Client()
+    client.force_login(admin, backend="accounts.backends.UsernameOrEmailBackend")
+    return client
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of counted frames, without a face."""
+    return make_video(tmp_path_factory.mktemp("clips") / "clip.mp4", seconds=1)
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_image(tmp_path_factory.mktemp("photos") / "photo.jpg")

@@ -1,0 +1,84 @@
+# Everything starts here: `make run` and `make test` work on a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export HOST ?= 127.0.0.1
+export PORT ?= 8000
+export SENTINEL_DATA_DIR ?= $(CURDIR)/var
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH
+
+RUNTIME := $(VIRTUAL_ENV)/.runtime
+DEVELOPMENT := $(VIRTUAL_ENV)/.development
+
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n schema clean
+
+help: ## List the targets
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+$(VIRTUAL_ENV)/bin/pip:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "Python 3.11 is needed. Name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
+	"$(PYTHON)" -m venv "$(VIRTUAL_ENV)"
+
+$(RUNTIME): requirements.txt | $(VIRTUAL_ENV)/bin/pip
+	pip install --quiet -r requirements.txt
+	touch $@
+
+$(DEVELOPMENT): requirements.txt requirements-dev.txt | $(VIRTUAL_ENV)/bin/pip
+	pip install --quiet -r requirements-dev.txt
+	touch $@ $(RUNTIME)
+
+setup: $(RUNTIME) ## Install what a running site needs
+setup-dev: $(DEVELOPMENT) ## Install what tests and checks need
+
+run: setup ## Start the site and the worker on 127.0.0.1:8000
+	@mkdir -p "$(SENTINEL_DATA_DIR)"
+	@python manage.py migrate --no-input --verbosity 0
+	@python manage.py collectstatic --no-input --verbosity 0
+	@echo "Sentinel is starting on http://$(HOST):$(PORT)/ (Ctrl-C stops it)"
+	@exec supervisord -c supervisord.conf
+
+test: setup-dev test-fast test-slow test-browser ## Run all tests
+
+test-fast: setup-dev ## Run the tests that need neither a browser nor a large network
+	pytest -n 2 -m "not browser and not slow"
+
+test-slow: setup-dev ## Run the tests that load large networks or kill processes
+	pytest -m "slow and not browser"
+
+test-browser: setup-dev ## Run the tests in Chromium
+	pytest -m browser
+
+check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
+	ruff format --check .
+	ruff check .
+	mypy .
+	lint-imports
+	djlint --check --lint --quiet templates
+	python manage.py check --fail-level WARNING
+	python manage.py makemigrations --check --dry-run
+	python manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
+	diff -u docs/openapi.yaml build/openapi.yaml
+	./scripts/check_translations
+
+format: setup-dev ## Format everything
+	ruff format .
+	ruff check --fix .
+	djlint --reformat --quiet templates
+
+schema: setup-dev ## Write docs/openapi.yaml
+	python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+i18n: setup-dev ## Bring the message files in step with the code
+	python manage.py makemessages -a --no-location --no-obsolete --no-wrap --ignore 'build/*' --ignore 'var/*' --ignore '.venv/*'
+
+clean: ## Remove what can be made again, but no data
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache "$(VIRTUAL_ENV)"

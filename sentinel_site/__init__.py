@@ -1,0 +1,1 @@
+"""The project: settings, URLs, ASGI entry point, checks and the process set-up."""

@@ -1,0 +1,14 @@
+"""The entry point of the web server."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sentinel_site.settings")
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402 -- settings exist only from here on
+
+from sentinel_site.bodies import LimitBody  # noqa: E402
+
+application = LimitBody(django_application, max_upload_bytes=settings.SENTINEL_MAX_UPLOAD_BYTES)

@@ -1,0 +1,58 @@
+"""Refusing oversized request bodies before they are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+
+from media_analysis.middleware import OVERSIZED_FLAG
+
+# What a multipart body holds beside the file: the other fields and the boundaries.
+SLACK_BYTES = 1024 * 1024
+BODY_HEADERS = {b"content-length", b"content-type", b"transfer-encoding"}
+
+
+class LimitBody:
+    """ASGI application around Django that never lets it read a body larger than an upload may be.
+
+    Django writes a whole body to a temporary file before any of its code runs. Here, a body that is announced as
+    too large is not read at all, and one that grows too large on the way is cut off. Django then sees a request
+    without a body, and a mark on its scope by which :class:`media_analysis.middleware.OversizedBodyMiddleware` gives
+    the usual refusal.
+    """
+
+    def __init__(self, application: ASGI3Application, *, max_upload_bytes: int) -> None:
+        self.application = application
+        self.limit = max_upload_bytes + SLACK_BYTES
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self.limit:
+            await self._refuse(scope, send)
+            return
+        received = 0
+
+        async def counted() -> Any:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self.limit:
+                    # Only a chunked body gets here: HTTP itself holds the others to what they announce.
+                    return {"type": "http.disconnect"}
+            return message
+
+        await self.application(scope, counted, send)
+
+    async def _refuse(self, scope: Any, send: ASGISendCallable) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name not in BODY_HEADERS]
+        bare = {**scope, "headers": headers, OVERSIZED_FLAG: True}
+
+        async def nothing() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        await self.application(bare, nothing, send)

@@ -1,0 +1,257 @@
+"""Every setting, each from the environment with a default that runs on a bare machine.
+
+docs/settings.md describes the variables; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import django_stubs_ext
+import environ
+from csp.constants import NONE, SELF
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+from sentinel_site.environment import read_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Lets Django's generic classes be subscripted with types, as the type checker wants them.
+django_stubs_ext.monkeypatch()
+
+env = environ.Env()
+
+# Everything that a running installation writes lies below this folder.
+DATA_DIR = env.path("SENTINEL_DATA_DIR", default=str(BASE_DIR / "var"))
+DATA_DIR = Path(str(DATA_DIR)).absolute()
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = read_secret("SECRET_KEY", fallback_file=DATA_DIR / "secret_key")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "accounts",
+    "media_analysis",
+    "reports",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_q",
+    "axes",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    # Before the CSRF check: an oversized body was not read, so its token is not there either.
+    "media_analysis.middleware.OversizedBodyMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "sentinel_site.urls"
+ASGI_APPLICATION = "sentinel_site.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Databases
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'sentinel.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Readers go on while one writes (WAL), a writer takes its lock at the start instead of failing half-way
+    # (IMMEDIATE), and waits for the other writer. Commits reach the disk before they are answered (FULL).
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Accounts
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "accounts.backends.UsernameOrEmailBackend",
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = reverse_lazy("accounts:login")
+LOGIN_REDIRECT_URL = reverse_lazy("home")
+LOGOUT_REDIRECT_URL = reverse_lazy("home")
+# Guessing is stopped for the pair of name and address: an attacker elsewhere cannot lock the owner out.
+AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", default=5)
+AXES_COOLOFF_TIME = env.float("LOGIN_COOLOFF_HOURS", default=0.25)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "accounts.lockout.answer_locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = True
+AXES_VERBOSE = False
+
+# E-mail goes to the console until EMAIL_URL names a server.
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default="Sentinel <sentinel@localhost>")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# Languages
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = env("TIME_ZONE", default="Asia/Kolkata")
+
+# Static files and media
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+MEDIA_ROOT = DATA_DIR / "media"
+MEDIA_URL = ""  # No media file has a URL of its own: views hand them out after asking who may see them.
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
+# On the same disk as MEDIA_ROOT, so that an accepted upload is moved, not copied.
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "incoming"
+FILE_UPLOAD_HANDLERS = ["media_analysis.uploads.HashingUploadHandler"]
+for folder in (DATA_DIR, MEDIA_ROOT, FILE_UPLOAD_TEMP_DIR):
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+# Limits on what comes in (the command line takes any length)
+SENTINEL_MAX_UPLOAD_BYTES = env.int("SENTINEL_MAX_UPLOAD_BYTES", default=100 * 1024 * 1024)
+SENTINEL_MAX_DURATION_SECONDS = env.int("SENTINEL_MAX_DURATION_SECONDS", default=60)
+SENTINEL_MAX_FRAME_RATE = env.int("SENTINEL_MAX_FRAME_RATE", default=30)
+SENTINEL_DAILY_LIMIT = env.int("SENTINEL_DAILY_LIMIT", default=10)
+SENTINEL_DAILY_LIMIT_TIME_ZONE = env("SENTINEL_DAILY_LIMIT_TIME_ZONE", default="Asia/Kolkata")
+
+# Detection
+SENTINEL_DETECTOR = env("SENTINEL_DETECTOR", default="sentinel-lite0")
+SENTINEL_DETECTOR_WEIGHTS = env.list("SENTINEL_DETECTOR_WEIGHTS", default=[])
+SENTINEL_WEIGHTS_DIR = Path(env("SENTINEL_WEIGHTS_DIR", default=str(DATA_DIR / "weights")))
+
+# Queue
+SENTINEL_MAX_ATTEMPTS = 3
+SENTINEL_HEARTBEAT_SECONDS = env.float("SENTINEL_HEARTBEAT_SECONDS", default=5.0)
+# A running analysis with no heartbeat for so long is taken from its worker.
+SENTINEL_STALLED_AFTER_SECONDS = env.float("SENTINEL_STALLED_AFTER_SECONDS", default=30.0)
+# A queued one is enqueued again after so long, in case its message was lost.
+SENTINEL_REQUEUE_AFTER_SECONDS = env.float("SENTINEL_REQUEUE_AFTER_SECONDS", default=120.0)
+SENTINEL_ANALYSIS_TIMEOUT_SECONDS = env.int("SENTINEL_ANALYSIS_TIMEOUT_SECONDS", default=900)
+Q_CLUSTER = {
+    "name": "sentinel",
+    "label": _("Queue"),
+    "orm": "default",
+    "workers": env.int("SENTINEL_WORKERS", default=1),
+    "timeout": SENTINEL_ANALYSIS_TIMEOUT_SECONDS,
+    # Must be longer than the time-out, or a long job is handed out twice.
+    "retry": SENTINEL_ANALYSIS_TIMEOUT_SECONDS + 100,
+    # Tries are counted on the analysis, since the queue does not count those that killed the worker.
+    "max_attempts": 1,
+    "ack_failures": True,
+    # Few in the worker's memory: what lies there when it is killed comes back only after `retry` seconds.
+    "queue_limit": env.int("SENTINEL_WORKERS", default=1),
+    "bulk": 1,
+    "recycle": 200,
+    "save_limit": 250,
+    "scheduler": False,
+    "catch_up": False,
+    "log_level": "WARNING",
+}
+
+# API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["media_analysis.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
+    "PAGE_SIZE": 20,
+    "EXCEPTION_HANDLER": "media_analysis.api_errors.handle_exception",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Sentinel API",
+    "DESCRIPTION": "Tell fabricated videos and photos of people from original ones.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# Security. Cookies and HSTS follow the address the site is served at.
+SENTINEL_HTTPS = env.bool("SENTINEL_HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SENTINEL_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_SSL_REDIRECT = SENTINEL_HTTPS
+SECURE_HSTS_SECONDS = env.int("SENTINEL_HSTS_SECONDS", default=0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("SENTINEL_BEHIND_PROXY", default=False) else None
+)
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:", "blob:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django-q": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "axes": {"level": "WARNING"},
+    },
+}

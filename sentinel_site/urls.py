@@ -1,0 +1,25 @@
+from django.contrib import admin
+from django.urls import include, path
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.routers import SimpleRouter
+
+from media_analysis.api import AnalysisViewSet
+from media_analysis.views import home
+
+admin.site.site_header = _("Sentinel administration")
+admin.site.site_title = _("Sentinel")
+
+router = SimpleRouter()
+router.register("analyses", AnalysisViewSet, basename="analysis")
+
+urlpatterns = [
+    path("", home, name="home"),
+    path("", include("media_analysis.urls")),
+    path("", include("reports.urls")),
+    path("accounts/", include("accounts.urls")),
+    path("api/v1/", include((router.urls, "api"))),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/", admin.site.urls),
+]

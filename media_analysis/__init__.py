@@ -1,0 +1,1 @@
+"""The domain: media, submissions, analyses, and everything that happens to them."""

@@ -1,0 +1,58 @@
+"""What the web's edges share: the signed-in user, and answering a refusal as a page or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from accounts import limits
+from accounts.models import User
+from media_analysis.errors import SentinelError
+
+
+class SignedInRequest(HttpRequest):
+    """A request behind :func:`page`: its user is never anonymous."""
+
+    user: User
+
+
+def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page for signed-in users that turns a :class:`SentinelError` into an error page with the error's status."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except SentinelError as error:
+            return answer_error(request, error)
+
+    return login_required(guarded)
+
+
+def error_body(error: SentinelError) -> dict[str, Any]:
+    """The one shape of every JSON error."""
+    return {"code": error.status, "message": error.text, "success": False, "error": str(error.code)}
+
+
+def answer_error(request: HttpRequest, error: SentinelError) -> HttpResponse:
+    """A refusal as JSON for the API and scripts, as a page for people."""
+    response: HttpResponse
+    if request.path.startswith("/api/") or request.accepts("text/html") is False:
+        response = JsonResponse(error_body(error), status=error.status)
+    elif error.status == 404:
+        response = render(request, "404.html", status=404)
+    else:
+        response = render(request, "error.html", {"message": error.text}, status=error.status)
+    for name, value in error.headers.items():
+        response[name] = value
+    return response
+
+
+def upload_context(user: User) -> dict[str, Any]:
+    """What the upload form says before anything is chosen."""
+    return {"remaining": limits.remaining(user), "daily_limit": limits.limit_of(user), "resets_at": limits.next_reset()}

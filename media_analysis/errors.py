@@ -1,0 +1,111 @@
+"""Everything that can be refused or fail, each with its machine name, HTTP status and plain text.
+
+The machine names are part of the published API. A user only ever sees the text that belongs to a name, never
+``str()`` of an exception.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+
+class Code(StrEnum):
+    FILE_MISSING = "file_missing"
+    FILE_TOO_LARGE = "file_too_large"
+    VIDEO_TOO_LONG = "video_too_long"
+    FPS_TOO_HIGH = "fps_too_high"
+    NO_VIDEO_STREAM = "no_video_stream"
+    UNREADABLE_MEDIA = "unreadable_media"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    RATE_LIMITED = "rate_limited"
+    NOT_AUTHENTICATED = "not_authenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    NOT_FINISHED = "not_finished"
+    INVALID_FIELD = "invalid_field"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    INTERNAL_ERROR = "internal_error"
+
+
+STATUS: dict[Code, int] = {
+    Code.FILE_MISSING: 400,
+    Code.FILE_TOO_LARGE: 412,
+    Code.VIDEO_TOO_LONG: 413,
+    Code.FPS_TOO_HIGH: 413,
+    Code.NO_VIDEO_STREAM: 422,
+    Code.UNREADABLE_MEDIA: 422,
+    Code.UNSUPPORTED_TYPE: 422,
+    Code.RATE_LIMITED: 429,
+    Code.NOT_AUTHENTICATED: 401,
+    Code.FORBIDDEN: 403,
+    Code.NOT_FOUND: 404,
+    Code.NOT_FINISHED: 409,
+    Code.INVALID_FIELD: 400,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.MODEL_UNAVAILABLE: 503,
+    Code.INTERNAL_ERROR: 500,
+}
+
+TEXTS: dict[Code, Promise] = {
+    Code.FILE_MISSING: _("Choose a video or a photo first."),
+    Code.FILE_TOO_LARGE: _("The file is larger than %(megabytes)s MB."),
+    Code.VIDEO_TOO_LONG: _(
+        "The video is longer than %(seconds)s seconds. Cut out the part that matters and try again."
+    ),
+    Code.FPS_TOO_HIGH: _("The video has more than %(frame_rate)s frames a second."),
+    Code.NO_VIDEO_STREAM: _("There is no picture in this file: it holds sound only."),
+    Code.UNREADABLE_MEDIA: _("This file cannot be read as a video or a photo. It may be damaged or incomplete."),
+    Code.UNSUPPORTED_TYPE: _("This kind of file cannot be examined."),
+    Code.RATE_LIMITED: _(
+        "You have used all %(limit)s classifications of today. There are new ones at midnight, Indian time."
+    ),
+    Code.NOT_AUTHENTICATED: _("Log in first."),
+    Code.FORBIDDEN: _("You are not allowed to do this."),
+    Code.NOT_FOUND: _("There is nothing here."),
+    Code.NOT_FINISHED: _("The examination is not finished yet."),
+    Code.INVALID_FIELD: _("Something in the request is not right."),
+    Code.METHOD_NOT_ALLOWED: _("This address does not take such requests."),
+    Code.MODEL_UNAVAILABLE: _("The detector could not be loaded. The file is kept: try again later."),
+    Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),
+}
+
+
+class SentinelError(Exception):
+    """A refusal or failure with a machine name.
+
+    ``params`` fill the placeholders of its text. ``headers`` go with an HTTP answer.
+    """
+
+    def __init__(self, code: Code, *, headers: dict[str, str] | None = None, **params: Any) -> None:
+        super().__init__(str(code))
+        self.code = code
+        self.params = params
+        self.headers = headers or {}
+
+    @property
+    def status(self) -> int:
+        return STATUS[self.code]
+
+    @property
+    def text(self) -> str:
+        """The text in the active language."""
+        return text_of(self.code, **self.params)
+
+
+def text_of(code: Code | str, **params: Any) -> str:
+    """The plain text of a machine name in the active language; of an unknown one, that of an internal error."""
+    known = Code(code) if code in set(Code) else Code.INTERNAL_ERROR
+    defaults = {
+        "megabytes": settings.SENTINEL_MAX_UPLOAD_BYTES // (1024 * 1024),
+        "seconds": settings.SENTINEL_MAX_DURATION_SECONDS,
+        "frame_rate": settings.SENTINEL_MAX_FRAME_RATE,
+        "limit": settings.SENTINEL_DAILY_LIMIT,
+    }
+    return gettext(str(TEXTS[known])) % {**defaults, **params} if "%(" in str(TEXTS[known]) else str(TEXTS[known])

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connections
+from django_q.cluster import Cluster
+
+from media_analysis import housekeeping
+
+logger = logging.getLogger("sentinel.worker")
+
+# sysexits.h: what a supervisor should not, and should, answer with a new start.
+EXIT_CONFIGURATION = 78
+EXIT_TRY_AGAIN = 75
+TIDY_SECONDS = 5.0
+SWEEP_SECONDS = 600.0
+PR_SET_PDEATHSIG = 1
+
+
+class Command(BaseCommand):
+    help = "Run the worker: takes analyses from the queue, and looks after those that got lost."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not detector_loads():
+            # It has said why on stderr. Never run without its weights.
+            sys.exit(EXIT_CONFIGURATION)
+        if sys.platform == "linux":
+            os.register_at_fork(after_in_child=die_with_parent)
+        cluster = Cluster()
+        cluster.start()
+        self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR}.")
+        next_sweep = 0.0
+        while cluster.sentinel.is_alive():
+            next_sweep = look_after(next_sweep)
+            if housekeeping.workers_are_stuck():
+                logger.critical("Analyses wait and nobody works on them: starting anew")
+                os.kill(cluster.sentinel.pid, signal.SIGKILL)
+                sys.exit(EXIT_TRY_AGAIN)
+            wait(cluster, TIDY_SECONDS)
+        if not cluster.has_stopped:
+            logger.critical("The queue's guard died: starting anew")
+            sys.exit(EXIT_TRY_AGAIN)
+
+
+def look_after(next_sweep: float) -> float:
+    """One round of housekeeping; returns when the next sweep is due, on the monotonic clock."""
+    try:
+        housekeeping.tidy_up()
+        if time.monotonic() >= next_sweep:
+            housekeeping.sweep_abandoned_files()
+            next_sweep = time.monotonic() + SWEEP_SECONDS
+    except DatabaseError:
+        # The database may be away for a moment; the next round tries again.
+        logger.exception("Housekeeping could not reach the database")
+    finally:
+        connections.close_all()
+    return next_sweep
+
+
+def wait(cluster: Cluster, seconds: float) -> None:
+    """Sleep, but no longer than the cluster lives: a signal stops it from its handler."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and cluster.sentinel.is_alive():
+        time.sleep(0.2)
+
+
+def detector_loads() -> bool:
+    """Whether the chosen detector can be loaded, tried in a process of its own.
+
+    This process must stay free of torch: its thread pools do not survive the forks by which the queue makes its workers.
+    """
+    command = [sys.executable, "-m", "ml.detectors.verify", settings.SENTINEL_DETECTOR]
+    command += [str(path) for path in settings.SENTINEL_DETECTOR_WEIGHTS]
+    return subprocess.run(command, cwd=settings.BASE_DIR, check=False).returncode == 0  # noqa: S603 -- our own module
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, however that happens.
+
+    Otherwise the workers of a killed queue would go on next to those of its successor.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

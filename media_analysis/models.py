@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.ids import PublicIdField
+
+
+class Media(models.Model):
+    """One file as received. The stored bytes are never altered."""
+
+    class Kind(models.TextChoices):
+        VIDEO = "video", _("video")
+        IMAGE = "image", _("photo")
+
+    public_id = PublicIdField()
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="media", verbose_name=_("owner"))
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    original_name = models.CharField(_("name as received"), max_length=255)
+    file = models.FileField(_("file"), max_length=255)
+    size = models.BigIntegerField(_("size in bytes"))
+    sha256 = models.CharField(_("SHA-256"), max_length=64, db_index=True)
+    md5 = models.CharField(_("MD5"), max_length=32)
+    container = models.CharField(_("container"), max_length=64)
+    codec = models.CharField(_("codec"), max_length=64)
+    width = models.PositiveIntegerField(_("width in pixels"))
+    height = models.PositiveIntegerField(_("height in pixels"))
+    rotation = models.PositiveSmallIntegerField(_("rotation in degrees"), default=0)
+    duration = models.FloatField(_("duration in seconds"), default=0.0)
+    frame_rate = models.FloatField(_("frames a second"), default=0.0)
+    frame_count = models.PositiveIntegerField(_("number of frames"), default=1)
+    bit_rate = models.BigIntegerField(_("bits a second"), default=0)
+    has_audio = models.BooleanField(_("has sound"), default=False)
+    created_at = models.DateTimeField(_("received"), default=timezone.now)
+    # Set first when its owner deletes it: from then on nobody sees it, and whatever interrupts
+    # the removal of its files, housekeeping completes it.
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("media file")
+        verbose_name_plural = _("media files")
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["owner", "-created_at"], name="media_of_owner")]
+
+    def __str__(self) -> str:
+        return f"{self.original_name} ({self.public_id})"
+
+
+class Submission(models.Model):
+    """Who asked for a file to be examined, when, and which way it came."""
+
+    class Source(models.TextChoices):
+        WEB = "web", _("website")
+        API = "api", _("app")
+        LINK = "link", _("link")
+        BOT = "bot", _("bot")
+        COMMAND = "command", _("command line")
+
+    public_id = PublicIdField()
+    media = models.ForeignKey(Media, models.CASCADE, related_name="submissions", verbose_name=_("media file"))
+    submitted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="submissions", verbose_name=_("submitted by")
+    )
+    source = models.CharField(_("source"), max_length=8, choices=Source)
+    created_at = models.DateTimeField(_("submitted"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("submission")
+        verbose_name_plural = _("submissions")
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Analysis(models.Model):
+    """One detector version on one media file.
+
+    The row is its whole state. Everything found is written by a single conditional update of this row, so that a
+    finished analysis is complete on any database, with or without transactions; ``result`` is
+    :meth:`ml.contracts.AnalysisResult.to_dict`, and the columns beside it repeat what is searched and listed.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", _("waiting")
+        RUNNING = "running", _("being examined")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    class Stage(models.TextChoices):
+        READING = "reading", _("Reading the file")
+        FINDING_FACES = "finding_faces", _("Looking for faces")
+        JUDGING = "judging", _("Judging the faces")
+        CONCLUDING = "concluding", _("Putting the result together")
+
+    class Outcome(models.TextChoices):
+        FAKE = "FAKE", _("Signs of manipulation found")
+        REAL = "REAL", _("No sign of manipulation found")
+        INCONCLUSIVE = "INCONCLUSIVE", _("Can't tell")
+        NOT_ASSESSABLE = "NOT_ASSESSABLE", _("Could not be examined")
+
+    public_id = PublicIdField()
+    media = models.ForeignKey(Media, models.CASCADE, related_name="analyses", verbose_name=_("media file"))
+    status = models.CharField(_("status"), max_length=8, choices=Status, default=Status.QUEUED)
+    stage = models.CharField(_("stage"), max_length=16, choices=Stage, blank=True)
+    progress = models.PositiveSmallIntegerField(_("progress in percent"), default=0)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
+    reason = models.CharField(_("reason"), max_length=32, blank=True)
+    error_code = models.CharField(_("error"), max_length=32, blank=True)
+    fake_probability = models.FloatField(_("fake probability"), null=True, blank=True)
+    pooled_probability = models.FloatField(_("pooled fake probability"), null=True, blank=True)
+    confidence = models.FloatField(_("confidence in percent"), null=True, blank=True)
+    real_frames = models.PositiveIntegerField(_("frames called real"), null=True, blank=True)
+    fake_frames = models.PositiveIntegerField(_("frames called fake"), null=True, blank=True)
+    detector = models.CharField(_("detector"), max_length=64, blank=True)
+    detector_version = models.CharField(_("detector version"), max_length=32, blank=True)
+    weights_sha256 = models.JSONField(_("SHA-256 of the weights"), default=list, blank=True)
+    software_version = models.CharField(_("software version"), max_length=32, blank=True)
+    result = models.JSONField(_("everything found"), null=True, blank=True)
+    # Names in the storage of the face crops and key frames: see media_analysis.evidence.
+    evidence = models.JSONField(_("evidence pictures"), default=list, blank=True)
+    seconds = models.FloatField(_("seconds taken"), null=True, blank=True)
+
+    attempts = models.PositiveSmallIntegerField(_("tries"), default=0)
+    # Names the try that owns the row while it runs: an older try that wakes up late can change nothing.
+    claim_token = models.CharField(_("claim"), max_length=24, blank=True)
+    worker = models.CharField(_("worker"), max_length=128, blank=True)
+    created_at = models.DateTimeField(_("accepted"), default=timezone.now)
+    enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    heartbeat_at = models.DateTimeField(_("last sign of life"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("analysis")
+        verbose_name_plural = _("analyses")
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["status", "created_at"], name="analysis_by_status")]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in {self.Status.DONE, self.Status.FAILED}
+
+    @property
+    def real_to_fake_ratio(self) -> float | None:
+        """Frames called real ÷ frames called fake; None when no frame is called fake."""
+        return self.real_frames / self.fake_frames if self.fake_frames and self.real_frames is not None else None
+
+    @property
+    def tracks(self) -> list[dict[str, Any]]:
+        return list(self.result["tracks"]) if self.result else []
+
+
+class DeletionReceipt(models.Model):
+    """What stays of a deleted file: that it was there, its hashes, and when it went."""
+
+    public_id = PublicIdField()
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="deletion_receipts", verbose_name=_("owner")
+    )
+    media_public_id = models.CharField(_("media file"), max_length=24, unique=True)
+    sha256 = models.CharField(_("SHA-256"), max_length=64)
+    md5 = models.CharField(_("MD5"), max_length=32)
+    size = models.BigIntegerField(_("size in bytes"))
+    received_at = models.DateTimeField(_("received"))
+    deleted_at = models.DateTimeField(_("deleted"))
+
+    class Meta:
+        verbose_name = _("deletion receipt")
+        verbose_name_plural = _("deletion receipts")
+        ordering = ["-deleted_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.media_public_id

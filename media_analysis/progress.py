@@ -1,0 +1,70 @@
+"""Progress of a running analysis: written on its row, which is the truth for every page that shows it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from media_analysis.models import Analysis
+
+# Writing more often than this makes nothing look smoother.
+MIN_INTERVAL_SECONDS = 0.25
+
+
+class AnalysisTaken(Exception):
+    """The analysis was deleted, or taken from this try, so there is no point in going on."""
+
+
+class ProgressReporter:
+    """Writes stage and percentage of one claimed analysis, and a heartbeat while it is entered.
+
+    Calling it raises :class:`AnalysisTaken` once the row no longer belongs to this try.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+        self._last_stage = ""
+        self._last_time = 0.0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __call__(self, stage: str, share: float) -> None:
+        now = time.monotonic()
+        if stage == self._last_stage and now - self._last_time < MIN_INTERVAL_SECONDS:
+            return
+        self._last_stage, self._last_time = stage, now
+        # 100 is kept for a finished analysis.
+        if not self._write(stage=stage, progress=min(int(share * 100), 99)):
+            raise AnalysisTaken
+
+    def __enter__(self) -> ProgressReporter:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        try:
+            while not self._stopped.wait(settings.SENTINEL_HEARTBEAT_SECONDS):
+                if not self._write():
+                    return
+        finally:
+            # This thread's own connection: nobody else would close it.
+            connection.close()
+
+    def _write(self, **fields: object) -> bool:
+        rows = Analysis.objects.filter(
+            pk=self._analysis.pk,
+            status=Analysis.Status.RUNNING,
+            claim_token=self._analysis.claim_token,
+        )
+        return bool(rows.update(heartbeat_at=timezone.now(), **fields))

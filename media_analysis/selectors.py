@@ -1,0 +1,64 @@
+"""Reading, always through the eyes of somebody: what a user may not see does not exist."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.models import User
+from media_analysis.errors import Code, SentinelError
+from media_analysis.models import Analysis, DeletionReceipt, Media
+
+
+def media_visible_to(user: User) -> QuerySet[Media]:
+    return Media.objects.filter(owner=user, deleted_at__isnull=True)
+
+
+def analyses_visible_to(user: User) -> QuerySet[Analysis]:
+    return Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True).select_related("media")
+
+
+def get_analysis(user: User, public_id: str) -> Analysis:
+    """Raises ``not_found`` for a stranger's exactly as for one that never was."""
+    analysis = analyses_visible_to(user).filter(public_id=public_id).first()
+    if analysis is None:
+        raise SentinelError(Code.NOT_FOUND)
+    return analysis
+
+
+def get_media(user: User, public_id: str) -> Media:
+    """Raises ``not_found`` for a stranger's exactly as for one that never was."""
+    media = media_visible_to(user).filter(public_id=public_id).first()
+    if media is None:
+        raise SentinelError(Code.NOT_FOUND)
+    return media
+
+
+def filter_analyses(analyses: QuerySet[Analysis], *, state: str = "", name: str = "") -> QuerySet[Analysis]:
+    """Narrow down by a status or outcome (an unknown one changes nothing) and by part of the file's name."""
+    if state in Analysis.Status.values:
+        analyses = analyses.filter(status=state)
+    elif state in Analysis.Outcome.values:
+        analyses = analyses.filter(status=Analysis.Status.DONE, outcome=state)
+    if name:
+        analyses = analyses.filter(media__original_name__icontains=name)
+    return analyses
+
+
+def queue_position(analysis: Analysis) -> int:
+    """How many analyses are before this one, 0 when it is next or no longer waits."""
+    if analysis.status != Analysis.Status.QUEUED:
+        return 0
+    unfinished = Analysis.objects.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
+    return unfinished.filter(created_at__lt=analysis.created_at).count()
+
+
+def receipts_of(user: User) -> QuerySet[DeletionReceipt]:
+    return DeletionReceipt.objects.filter(owner=user)
+
+
+def seconds_running(analysis: Analysis) -> float | None:
+    """Seconds since the running try began; None when it does not run."""
+    if analysis.status != Analysis.Status.RUNNING or analysis.started_at is None:
+        return None
+    return (timezone.now() - analysis.started_at).total_seconds()

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from media_analysis.models import Analysis, Media
+from media_analysis.selectors import queue_position
+from media_analysis.wording import reason_text, verdict_text
+
+
+class UploadInput(serializers.Serializer[None]):
+    file = serializers.FileField(help_text="The video or photo, judged by its content.")
+
+
+class ErrorOutput(serializers.Serializer[None]):
+    code = serializers.IntegerField(help_text="The HTTP status.")
+    message = serializers.CharField(help_text="A text for the user, in the language asked for.")
+    success = serializers.BooleanField(help_text="Always false.")
+    error = serializers.CharField(help_text="The machine name of the error.")
+
+
+class MediaOutput(serializers.ModelSerializer[Media]):
+    id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
+
+    class Meta:
+        model = Media
+        fields = (
+            "id",
+            "kind",
+            "original_name",
+            "size",
+            "sha256",
+            "md5",
+            "container",
+            "codec",
+            "width",
+            "height",
+            "rotation",
+            "duration",
+            "frame_rate",
+            "frame_count",
+            "bit_rate",
+            "has_audio",
+            "created_at",
+        )
+
+
+class ProgressOutput(serializers.ModelSerializer[Analysis]):
+    """The little that a waiting page asks for again and again."""
+
+    id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
+    stage_text = serializers.CharField(source="get_stage_display", help_text="The stage in words.")
+    queue_position = serializers.SerializerMethodField(help_text="How many analyses are before this one.")
+    finished = serializers.BooleanField(source="is_finished", help_text="Whether the status will not change any more.")
+
+    class Meta:
+        model = Analysis
+        fields = ("id", "status", "stage", "stage_text", "progress", "queue_position", "finished")
+
+    def get_queue_position(self, analysis: Analysis) -> int:
+        return queue_position(analysis)
+
+
+class AnalysisSummaryOutput(serializers.ModelSerializer[Analysis]):
+    """An analysis without its faces."""
+
+    id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
+    media = MediaOutput()
+    verdict = serializers.SerializerMethodField(help_text="The verdict in plain words.")
+    reason_text = serializers.SerializerMethodField(help_text="The reason in plain words.")
+    real_to_fake_ratio = serializers.FloatField(
+        allow_null=True, help_text="Frames called real ÷ frames called fake; null when none is called fake."
+    )
+
+    class Meta:
+        model = Analysis
+        fields = (
+            "id",
+            "media",
+            "status",
+            "stage",
+            "progress",
+            "outcome",
+            "reason",
+            "reason_text",
+            "verdict",
+            "error_code",
+            "fake_probability",
+            "pooled_probability",
+            "confidence",
+            "real_frames",
+            "fake_frames",
+            "real_to_fake_ratio",
+            "detector",
+            "detector_version",
+            "weights_sha256",
+            "software_version",
+            "seconds",
+            "attempts",
+            "created_at",
+            "started_at",
+            "finished_at",
+        )
+
+    def get_verdict(self, analysis: Analysis) -> str:
+        return verdict_text(analysis)
+
+    def get_reason_text(self, analysis: Analysis) -> str:
+        return reason_text(analysis)
+
+
+class AnalysisOutput(AnalysisSummaryOutput):
+    """An analysis with everything found."""
+
+    result = serializers.SerializerMethodField(
+        help_text="Tracks with a score for each face, the frames looked at, timestamps and settings; null until done."
+    )
+
+    class Meta(AnalysisSummaryOutput.Meta):
+        fields = (*AnalysisSummaryOutput.Meta.fields, "result")
+
+    @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+    def get_result(self, analysis: Analysis) -> object:
+        return analysis.result

@@ -1,0 +1,294 @@
+"""Everything that changes media and analyses. Nothing else writes them.
+
+An analysis moves QUEUED → RUNNING → DONE or FAILED, each step by one conditional update of its row: whoever finds the
+row no longer in the state it expects has lost it and stops. That holds on any database, needs no transaction
+over several rows, and makes a second delivery of the same job harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from accounts import limits
+from accounts.ids import new_public_id
+from accounts.models import User
+from media_analysis import evidence, validators
+from media_analysis.errors import Code, SentinelError
+from media_analysis.models import Analysis, DeletionReceipt, Media, Submission
+from media_analysis.uploads import StagedFile
+from ml import __version__
+from ml.contracts import MediaInfo
+
+logger = logging.getLogger(__name__)
+
+RUN_ANALYSIS = "media_analysis.tasks.run_analysis"
+
+# Failures of ours, not of the file: what was spent on them is given back.
+OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR}
+
+
+def submit_media(*, owner: User, source: Submission.Source, staged: StagedFile) -> Analysis:
+    """Accept one file for examination: the one way in, for every intake.
+
+    Returns the queued analysis. Raises :class:`SentinelError` with the codes of
+    :func:`media_analysis.validators.probe_media`, or ``rate_limited``; then nothing was spent and nothing is kept.
+    Once it returns, the file and the analysis survive whatever is killed.
+    """
+    if not limits.remaining(owner):
+        raise daily_limit_reached(owner)
+    info = validators.probe_media(staged)
+    media_id, analysis_id = new_public_id(), new_public_id()
+    name = _store(staged, media_id)
+    try:
+        with transaction.atomic():
+            limits.spend(owner, analysis_id)
+            media = Media.objects.create(
+                public_id=media_id,
+                owner=owner,
+                original_name=staged.name,
+                file=name,
+                size=staged.size,
+                sha256=staged.sha256,
+                md5=staged.md5,
+                **_facts(info),
+            )
+            Submission.objects.create(media=media, submitted_by=owner, source=source)
+            analysis = Analysis.objects.create(public_id=analysis_id, media=media)
+            # Robust: the analysis is accepted now, and housekeeping tells a queue that could not be told.
+            transaction.on_commit(lambda: enqueue(analysis), robust=True)
+    except BaseException as error:
+        default_storage.delete(name)
+        if isinstance(error, limits.DailyLimitReached):
+            raise daily_limit_reached(owner) from error
+        # Where transactions mean nothing, what was spent has to be returned by hand.
+        limits.give_back(analysis_id)
+        raise
+    return analysis
+
+
+def daily_limit_reached(owner: User) -> SentinelError:
+    wait = int((limits.next_reset() - timezone.now()).total_seconds()) + 1
+    return SentinelError(Code.RATE_LIMITED, limit=limits.limit_of(owner), headers={"Retry-After": str(wait)})
+
+
+def enqueue(analysis: Analysis) -> None:
+    """Tell the queue of a waiting analysis, by dotted name and key. Telling it twice does no harm."""
+    Analysis.objects.filter(pk=analysis.pk).update(enqueued_at=timezone.now())
+    async_task(RUN_ANALYSIS, analysis.pk, task_name=analysis.public_id)
+
+
+def claim_analysis(pk: int) -> Analysis | None:
+    """Take a waiting analysis for this process. None if it is gone, done, or another's."""
+    now = timezone.now()
+    token = new_public_id()
+    claimed = Analysis.objects.filter(pk=pk, status=Analysis.Status.QUEUED).update(
+        status=Analysis.Status.RUNNING,
+        attempts=F("attempts") + 1,
+        claim_token=token,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        stage=Analysis.Stage.READING,
+        progress=0,
+        started_at=now,
+        heartbeat_at=now,
+    )
+    if not claimed:
+        return None
+    return Analysis.objects.select_related("media").filter(pk=pk, claim_token=token).first()
+
+
+def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mapping[str, bytes]) -> bool:
+    """Write everything found; ``result`` is :meth:`ml.contracts.AnalysisResult.to_dict`.
+
+    False if the analysis was taken from this try, or deleted, in the meantime: then nothing is changed.
+    """
+    names = evidence.store(analysis, pictures)
+    now = timezone.now()
+    finished = _owned(analysis).update(
+        status=Analysis.Status.DONE,
+        stage="",
+        progress=100,
+        outcome=result["outcome"],
+        reason=result["reason"] or "",
+        error_code="",
+        fake_probability=result["fake_probability"],
+        pooled_probability=result["pooled_probability"],
+        confidence=result["confidence"],
+        real_frames=result["real_frames"],
+        fake_frames=result["fake_frames"],
+        detector=result["detector"],
+        detector_version=result["detector_version"],
+        weights_sha256=result["weights_sha256"],
+        software_version=__version__,
+        result=result,
+        evidence=names,
+        seconds=result["seconds"],
+        claim_token="",
+        finished_at=now,
+    )
+    if not finished:
+        evidence.discard_try(analysis)
+    return bool(finished)
+
+
+def fail_analysis(analysis: Analysis, code: Code) -> bool:
+    """End a running analysis with a reason. What it cost is given back if the fault was ours."""
+    failed = _owned(analysis).update(
+        status=Analysis.Status.FAILED,
+        stage="",
+        error_code=code,
+        claim_token="",
+        finished_at=timezone.now(),
+    )
+    if failed and code in OUR_FAULT:
+        limits.give_back(analysis.public_id)
+    return bool(failed)
+
+
+def release_analysis(analysis: Analysis, code: Code) -> None:
+    """After a try that broke off: back into the queue, or, after the last try, failed with ``code``."""
+    if analysis.attempts >= settings.SENTINEL_MAX_ATTEMPTS:
+        fail_analysis(analysis, code)
+        return
+    if _owned(analysis).update(status=Analysis.Status.QUEUED, stage="", progress=0, claim_token=""):
+        enqueue(analysis)
+
+
+def retry_analysis(analysis: Analysis) -> bool:
+    """Queue a failed analysis again, with all its tries. False if it is not failed (any more).
+
+    It costs one of today's classifications only if its failure had given that back. Raises ``rate_limited``.
+    """
+    try:
+        limits.spend(analysis.media.owner, analysis.public_id)
+    except limits.DailyLimitReached as error:
+        raise daily_limit_reached(analysis.media.owner) from error
+    queued = Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.FAILED).update(
+        status=Analysis.Status.QUEUED,
+        stage="",
+        progress=0,
+        attempts=0,
+        error_code="",
+        finished_at=None,
+        started_at=None,
+        heartbeat_at=None,
+    )
+    if queued:
+        enqueue(analysis)
+    return bool(queued)
+
+
+def delete_media(media: Media) -> None:
+    """Remove a file with everything made from it; a receipt with its hashes stays.
+
+    Marked first, so that it is gone for its owner at once and housekeeping can complete what an interruption leaves.
+    """
+    now = timezone.now()
+    Media.objects.filter(pk=media.pk, deleted_at__isnull=True).update(deleted_at=now)
+    DeletionReceipt.objects.get_or_create(
+        media_public_id=media.public_id,
+        defaults={
+            "owner_id": media.owner_id,
+            "sha256": media.sha256,
+            "md5": media.md5,
+            "size": media.size,
+            "received_at": media.created_at,
+            "deleted_at": now,
+        },
+    )
+    for analysis in media.analyses.all():
+        evidence.discard_all(analysis)
+    if media.file:
+        default_storage.delete(media.file.name)
+        default_storage.delete(media.file.name.rpartition("/")[0])
+    media.delete()
+
+
+def requeue_stalled() -> int:
+    """Rescue analyses that nobody works on any more; returns how many were touched.
+
+    A running one without a heartbeat lost its worker: it goes back into the queue, or fails after its last try.
+    A waiting one whose message may be lost is enqueued again, a few at a time, the oldest first.
+    """
+    now = timezone.now()
+    dead_since = now - timedelta(seconds=settings.SENTINEL_STALLED_AFTER_SECONDS)
+    stalled = Analysis.objects.filter(status=Analysis.Status.RUNNING, heartbeat_at__lt=dead_since)
+    touched = 0
+    for analysis in stalled.select_related("media"):
+        logger.warning("Analysis %s lost its worker %s on try %s", analysis, analysis.worker, analysis.attempts)
+        release_analysis(analysis, Code.INTERNAL_ERROR)
+        touched += 1
+    lost_since = now - timedelta(seconds=settings.SENTINEL_REQUEUE_AFTER_SECONDS)
+    waiting = Analysis.objects.filter(status=Analysis.Status.QUEUED, created_at__lt=dead_since).order_by("created_at")
+    for analysis in waiting[:4]:
+        if analysis.enqueued_at is None or analysis.enqueued_at < lost_since:
+            enqueue(analysis)
+            touched += 1
+    return touched
+
+
+def complete_deletions() -> int:
+    """Finish deletions that were interrupted; returns how many."""
+    before = timezone.now() - timedelta(minutes=1)
+    interrupted = list(Media.objects.filter(deleted_at__lt=before))
+    for media in interrupted:
+        delete_media(media)
+    return len(interrupted)
+
+
+def media_path(media: Media) -> Path:
+    """Where the file lies on this machine's disk."""
+    return Path(media.file.path)
+
+
+def _owned(analysis: Analysis) -> Any:
+    """The row, as long as it still belongs to the try that ``analysis`` was claimed for."""
+    return Analysis.objects.filter(
+        pk=analysis.pk,
+        status=Analysis.Status.RUNNING,
+        claim_token=analysis.claim_token,
+    )
+
+
+def _store(staged: StagedFile, media_id: str) -> str:
+    with staged.path.open("rb") as file:
+        # A File with a temporary_file_path is moved, not copied, by the storage for local folders.
+        return default_storage.save(f"media/{media_id}/original", _Movable(file, staged.path))
+
+
+class _Movable(File):  # type: ignore[type-arg]
+    def __init__(self, file: Any, path: Path) -> None:
+        super().__init__(file)
+        self._path = str(path)
+
+    def temporary_file_path(self) -> str:
+        return self._path
+
+
+def _facts(info: MediaInfo) -> dict[str, Any]:
+    return {
+        "kind": info.kind.value,
+        "container": info.container,
+        "codec": info.codec,
+        "width": info.width,
+        "height": info.height,
+        "rotation": info.rotation,
+        "duration": info.duration,
+        "frame_rate": info.frame_rate,
+        "frame_count": info.frame_count,
+        "bit_rate": info.bit_rate,
+        "has_audio": info.has_audio,
+    }

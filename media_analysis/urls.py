@@ -1,0 +1,21 @@
+from django.urls import path, re_path, register_converter
+
+from accounts.ids import PublicIdConverter
+from media_analysis import views
+from media_analysis.evidence import NAME_PATTERN
+
+register_converter(PublicIdConverter, "public_id")
+
+app_name = "media_analysis"
+
+urlpatterns = [
+    path("analyses/", views.history, name="history"),
+    path("analyses/new/", views.classify, name="classify"),
+    path("analyses/<public_id:public_id>/retry/", views.retry, name="retry"),
+    re_path(
+        rf"^analyses/(?P<public_id>[0-9a-f]{{24}})/evidence/(?P<name>{NAME_PATTERN})$",
+        views.evidence_picture,
+        name="evidence",
+    ),
+    path("media/<public_id:public_id>/delete/", views.delete, name="delete"),
+]

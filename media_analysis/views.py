@@ -1,0 +1,97 @@
+"""The pages: classify, watch, list, delete. Each parses, calls one service or selector, and answers."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.files.storage import default_storage
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from media_analysis import evidence, selectors, services
+from media_analysis.edges import SignedInRequest, page, upload_context
+from media_analysis.errors import Code, SentinelError
+from media_analysis.forms import HistoryFilterForm
+from media_analysis.models import Submission
+from media_analysis.uploads import stage_upload
+
+PAGE_SIZE = 20
+# Evidence never changes under its name, and only its owner's browser may keep it.
+EVIDENCE_CACHE = "private, max-age=86400, immutable"
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    if request.user.is_authenticated:
+        return redirect("media_analysis:classify")
+    return render(request, "media_analysis/home.html", {"daily_limit": settings.SENTINEL_DAILY_LIMIT})
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def classify(request: SignedInRequest) -> HttpResponse:
+    error = None
+    if request.method == "POST":
+        try:
+            staged = stage_upload(request.FILES.get("file"))
+            analysis = services.submit_media(owner=request.user, source=Submission.Source.WEB, staged=staged)
+        except SentinelError as refused:
+            error = refused
+        else:
+            return redirect("reports:result", public_id=analysis.public_id)
+    context = {**upload_context(request.user), "error": error}
+    response = render(request, "media_analysis/classify.html", context, status=error.status if error else 200)
+    for name, value in error.headers.items() if error else ():
+        response[name] = value
+    return response
+
+
+@require_GET
+@page
+def history(request: SignedInRequest) -> HttpResponse:
+    form = HistoryFilterForm(request.GET)
+    chosen = form.cleaned_data if form.is_valid() else {"state": "", "name": ""}
+    analyses = selectors.filter_analyses(
+        selectors.analyses_visible_to(request.user), state=chosen["state"], name=chosen["name"]
+    )
+    context = {
+        "form": form,
+        "filtered": bool(chosen["state"] or chosen["name"]),
+        "page": Paginator(analyses, PAGE_SIZE).get_page(request.GET.get("page")),
+        "receipts": selectors.receipts_of(request.user)[:PAGE_SIZE],
+    }
+    return render(request, "media_analysis/history.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def delete(request: SignedInRequest, public_id: str) -> HttpResponse:
+    media = selectors.get_media(request.user, public_id)
+    if request.method == "GET":
+        return render(request, "media_analysis/delete.html", {"media": media})
+    services.delete_media(media)
+    messages.success(request, _("“%(name)s” was deleted with everything made from it.") % {"name": media.original_name})
+    return redirect("media_analysis:history")
+
+
+@require_POST
+@page
+def retry(request: SignedInRequest, public_id: str) -> HttpResponse:
+    analysis = selectors.get_analysis(request.user, public_id)
+    services.retry_analysis(analysis)
+    return redirect("reports:result", public_id=analysis.public_id)
+
+
+@require_GET
+@page
+def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> HttpResponse:
+    analysis = selectors.get_analysis(request.user, public_id)
+    stored = evidence.find(analysis, name)
+    if stored is None or not default_storage.exists(stored):
+        raise SentinelError(Code.NOT_FOUND)
+    response = FileResponse(default_storage.open(stored), content_type="image/jpeg")
+    response["Cache-Control"] = EVIDENCE_CACHE
+    return response

@@ -1,0 +1,228 @@
+"""An analysis's way from waiting to done or failed: each step taken by one, and by one only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from accounts import limits
+from accounts.models import User
+from media_analysis import evidence, housekeeping, services
+from media_analysis.errors import Code, SentinelError
+from media_analysis.models import Analysis, DeletionReceipt, Media
+from media_analysis.progress import AnalysisTaken, ProgressReporter
+from tests.media_analysis.factories import a_result, make_analysis, make_media
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG_AGO = timedelta(hours=2)
+
+
+def claim(analysis: Analysis) -> Analysis:
+    claimed = services.claim_analysis(analysis.pk)
+    assert claimed is not None
+    return claimed
+
+
+def lose_worker(analysis: Analysis) -> None:
+    Analysis.objects.filter(pk=analysis.pk).update(heartbeat_at=timezone.now() - LONG_AGO)
+
+
+def files_below(folder: str) -> list[Path]:
+    return [path for path in Path(default_storage.path(folder)).rglob("*") if path.is_file()]
+
+
+def test_a_waiting_analysis_is_claimed_once(owner: User) -> None:
+    analysis = make_analysis(owner)
+    claimed = claim(analysis)
+    assert (claimed.status, claimed.attempts) == (Analysis.Status.RUNNING, 1)
+    assert claimed.heartbeat_at is not None
+    assert services.claim_analysis(analysis.pk) is None
+
+
+def test_an_analysis_that_is_gone_cannot_be_claimed(db: None) -> None:
+    assert services.claim_analysis(12345) is None
+
+
+def test_finishing_writes_everything_at_once(owner: User) -> None:
+    claimed = claim(make_analysis(owner))
+    assert services.finish_analysis(claimed, a_result(), {"crop-0-9.jpg": b"jpeg", "frame-9.jpg": b"jpeg"})
+    done = Analysis.objects.get()
+    assert (done.status, done.outcome, done.fake_probability, done.progress) == ("done", "FAKE", 0.91, 100)
+    assert done.finished_at is not None
+    assert done.real_to_fake_ratio == 0.0
+    assert [name.rpartition("/")[2] for name in done.evidence] == ["crop-0-9.jpg", "frame-9.jpg"]
+    assert all(default_storage.exists(name) for name in done.evidence)
+
+
+def test_a_try_that_lost_its_claim_changes_nothing_and_leaves_no_pictures(owner: User) -> None:
+    analysis = make_analysis(owner)
+    late = claim(analysis)
+    lose_worker(analysis)
+    services.requeue_stalled()
+    current = claim(analysis)
+    assert not services.finish_analysis(late, a_result(outcome="REAL"), {"frame-9.jpg": b"late"})
+    assert not services.fail_analysis(late, Code.UNREADABLE_MEDIA)
+    assert services.finish_analysis(current, a_result(), {"frame-9.jpg": b"current"})
+    done = Analysis.objects.get()
+    assert done.outcome == "FAKE"
+    assert [path.read_bytes() for path in files_below(f"analyses/{done.public_id}")] == [b"current"]
+
+
+def test_a_result_with_an_unknown_picture_name_is_a_bug_not_a_file(owner: User) -> None:
+    with pytest.raises(ValueError, match=r"\.\./x"):
+        services.finish_analysis(claim(make_analysis(owner)), a_result(), {"../x": b""})
+
+
+def test_a_lost_worker_costs_a_try_and_the_third_is_the_last(owner: User) -> None:
+    analysis = make_analysis(owner)
+    for attempt in (1, 2):
+        assert claim(analysis).attempts == attempt
+        lose_worker(analysis)
+        services.requeue_stalled()
+        analysis.refresh_from_db()
+        assert analysis.status == Analysis.Status.QUEUED
+    claim(analysis)
+    lose_worker(analysis)
+    services.requeue_stalled()
+    analysis.refresh_from_db()
+    assert (analysis.status, analysis.error_code) == (Analysis.Status.FAILED, Code.INTERNAL_ERROR)
+    assert limits.remaining(owner) == 10
+
+
+def test_a_worker_with_a_heartbeat_keeps_its_analysis(owner: User) -> None:
+    claimed = claim(make_analysis(owner))
+    assert services.requeue_stalled() == 0
+    assert services.finish_analysis(claimed, a_result(), {})
+
+
+def test_a_waiting_analysis_whose_message_was_lost_is_told_again(owner: User) -> None:
+    old = timezone.now() - LONG_AGO
+    make_analysis(owner, created_at=old, enqueued_at=old)
+    make_analysis(owner, created_at=old, enqueued_at=None)
+    make_analysis(owner, created_at=old, enqueued_at=timezone.now())
+    make_analysis(owner, enqueued_at=None)
+    assert services.requeue_stalled() == 2
+    assert OrmQ.objects.count() == 2
+    assert services.requeue_stalled() == 0
+
+
+@pytest.mark.parametrize(("code", "left"), [(Code.UNREADABLE_MEDIA, 9), (Code.MODEL_UNAVAILABLE, 10)])
+def test_only_our_own_failures_are_given_back(owner: User, code: Code, left: int) -> None:
+    services.fail_analysis(claim(make_analysis(owner)), code)
+    assert limits.remaining(owner) == left
+
+
+def test_a_retry_starts_with_all_its_tries_and_costs_what_was_given_back(owner: User) -> None:
+    analysis = make_analysis(owner)
+    services.fail_analysis(claim(analysis), Code.MODEL_UNAVAILABLE)
+    assert services.retry_analysis(analysis)
+    assert limits.remaining(owner) == 9
+    assert claim(analysis).attempts == 1
+    assert not services.retry_analysis(analysis)
+
+
+def test_a_retry_over_the_limit_is_refused(owner: User) -> None:
+    analysis = make_analysis(owner)
+    services.fail_analysis(claim(analysis), Code.MODEL_UNAVAILABLE)
+    owner.daily_limit = 0
+    owner.save()
+    analysis = Analysis.objects.get()
+    with pytest.raises(SentinelError):
+        services.retry_analysis(analysis)
+    analysis.refresh_from_db()
+    assert analysis.status == Analysis.Status.FAILED
+
+
+def test_progress_is_written_on_the_row_and_stops_a_try_that_lost_it(owner: User) -> None:
+    analysis = make_analysis(owner)
+    reporter = ProgressReporter(claim(analysis))
+    reporter("judging", 0.5)
+    analysis.refresh_from_db()
+    assert (analysis.stage, analysis.progress) == ("judging", 50)
+    reporter("concluding", 1.0)
+    analysis.refresh_from_db()
+    assert analysis.progress == 99
+    analysis.media.delete()
+    with pytest.raises(AnalysisTaken):
+        reporter("reading", 0.1)
+
+
+def test_deleting_removes_rows_files_and_pictures_and_keeps_a_receipt(owner: User) -> None:
+    claimed = claim(make_analysis(owner))
+    services.finish_analysis(claimed, a_result(), {"frame-9.jpg": b"jpeg"})
+    media = claimed.media
+    services.delete_media(media)
+    assert not Media.objects.exists()
+    assert not Analysis.objects.exists()
+    assert files_below("") == []
+    receipt = DeletionReceipt.objects.get()
+    assert (receipt.sha256, receipt.owner) == ("a" * 64, owner)
+    assert limits.remaining(owner) == 9
+
+
+def test_deleting_while_it_runs_stops_the_try_and_keeps_no_picture(owner: User) -> None:
+    claimed = claim(make_analysis(owner))
+    services.delete_media(Media.objects.get())
+    assert not services.finish_analysis(claimed, a_result(), {"frame-9.jpg": b"jpeg"})
+    assert files_below("") == []
+
+
+def test_an_interrupted_deletion_is_completed(owner: User) -> None:
+    media = make_media(owner, deleted_at=timezone.now() - LONG_AGO)
+    assert services.complete_deletions() == 1
+    assert not Media.objects.exists()
+    assert not default_storage.exists(media.file.name)
+    assert DeletionReceipt.objects.count() == 1
+
+
+def test_what_a_killed_web_process_left_is_swept(owner: User, settings: Any) -> None:
+    kept = make_media(owner)
+    orphan = default_storage.save("media/" + "0" * 24 + "/original", a_file())
+    fresh = default_storage.save("media/" + "1" * 24 + "/original", a_file())
+    half = Path(settings.FILE_UPLOAD_TEMP_DIR) / "half.upload"
+    half.write_bytes(b"half")
+    for path in (default_storage.path(orphan), default_storage.path(kept.file.name), half):
+        age(Path(path))
+    assert housekeeping.sweep_abandoned_files() == 2
+    assert not half.exists()
+    assert not default_storage.exists(orphan)
+    assert default_storage.exists(fresh)
+    assert default_storage.exists(kept.file.name)
+
+
+def a_file() -> Any:
+    from django.core.files.base import ContentFile
+
+    return ContentFile(b"bytes")
+
+
+def age(path: Path) -> None:
+    import os
+
+    old = (timezone.now() - LONG_AGO).timestamp()
+    os.utime(path, (old, old))
+
+
+def test_stuck_workers_are_noticed(owner: User) -> None:
+    assert not housekeeping.workers_are_stuck()
+    waiting = make_analysis(owner, enqueued_at=timezone.now())
+    assert not housekeeping.workers_are_stuck()
+    Analysis.objects.update(enqueued_at=timezone.now() - LONG_AGO)
+    assert housekeeping.workers_are_stuck()
+    claim(waiting)
+    assert not housekeeping.workers_are_stuck()
+
+
+def test_evidence_is_found_by_its_short_name_only(owner: User) -> None:
+    claimed = claim(make_analysis(owner))
+    services.finish_analysis(claimed, a_result(), {"frame-9.jpg": b"jpeg"})
+    done = Analysis.objects.get()
+    assert evidence.find(done, "frame-9.jpg") == done.evidence[0]
+    assert evidence.find(done, "frame-8.jpg") is None

@@ -1,0 +1,1 @@
+"""Shows a finished analysis. Computes no score."""

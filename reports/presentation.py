@@ -1,0 +1,163 @@
+"""From an analysis's numbers to what a page shows of them: grouped, sorted, scaled, nothing computed anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import reverse
+
+from media_analysis import evidence
+from media_analysis.models import Analysis
+from media_analysis.wording import reason_text, verdict_text
+from reports.curve import Curve, draw_curve
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One judged face. ``url`` is its picture's, empty where none was kept. ``percent``: fake probability × 100."""
+
+    frame: int
+    time: float
+    percent: float
+    url: str
+    called_fake: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One track; ``number`` counts from 1."""
+
+    number: int
+    percent: float
+    faces: tuple[Face, ...]
+    timestamps: tuple[tuple[float, float], ...]
+    decides: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBox:
+    """A face's box on a key frame, in pixels of the original frame."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    person: int
+    percent: float
+    called_fake: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrame:
+    """A whole frame that was kept, with the boxes to draw over it. ``font_size`` and ``stroke`` suit its size."""
+
+    frame: int
+    time: float
+    url: str
+    width: int
+    height: int
+    boxes: tuple[FrameBox, ...]
+    font_size: int
+    stroke: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    verdict: str
+    reason: str
+    persons: tuple[Person, ...]
+    key_frames: tuple[KeyFrame, ...]
+    curve: Curve | None
+    thresholds: dict[str, float]
+    settings: dict[str, Any]
+    timestamps: tuple[tuple[float, float], ...]
+    frames_looked_at: int
+
+
+def present(analysis: Analysis) -> Report:
+    """What to show of a DONE analysis."""
+    found: dict[str, Any] = analysis.result or {}
+    settings: dict[str, Any] = found.get("settings", {})
+    thresholds: dict[str, float] = settings.get("thresholds", {})
+    tracks: list[dict[str, Any]] = found.get("tracks", [])
+    kept = {name.rpartition("/")[2] for name in analysis.evidence}
+    worst = max(tracks, key=lambda track: track["fake_probability"], default=None)
+    frame_threshold = thresholds.get("frame", 0.5)
+    return Report(
+        verdict=verdict_text(analysis),
+        reason=reason_text(analysis),
+        persons=tuple(_person(analysis, track, kept, frame_threshold, decides=track is worst) for track in tracks),
+        key_frames=_key_frames(analysis, tracks, kept, frame_threshold),
+        curve=draw_curve(tracks, thresholds, analysis.media.duration) if analysis.media.kind == "video" else None,
+        thresholds=thresholds,
+        settings=settings,
+        timestamps=_stretches(found.get("timestamps", [])),
+        frames_looked_at=len(found.get("frames", [])),
+    )
+
+
+def _person(
+    analysis: Analysis, track: dict[str, Any], kept: set[str], frame_threshold: float, *, decides: bool
+) -> Person:
+    return Person(
+        number=track["index"] + 1,
+        percent=100 * track["fake_probability"],
+        faces=tuple(
+            Face(
+                frame=face["frame"],
+                time=face["time"],
+                percent=100 * face["fake_probability"],
+                url=_url(analysis, evidence.crop_name(track["index"], face["frame"]), kept),
+                called_fake=face["fake_probability"] > frame_threshold,
+            )
+            for face in track["faces"]
+        ),
+        timestamps=_stretches(track["timestamps"]),
+        decides=decides,
+    )
+
+
+def _key_frames(
+    analysis: Analysis, tracks: list[dict[str, Any]], kept: set[str], frame_threshold: float
+) -> tuple[KeyFrame, ...]:
+    faces_by_frame: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+    for track in tracks:
+        for face in track["faces"]:
+            faces_by_frame.setdefault(face["frame"], []).append((track["index"] + 1, face))
+    width, height = analysis.media.width, analysis.media.height
+    return tuple(
+        KeyFrame(
+            frame=frame,
+            time=faces[0][1]["time"],
+            url=_url(analysis, evidence.frame_name(frame), kept),
+            width=width,
+            height=height,
+            boxes=tuple(_box(number, face, frame_threshold) for number, face in faces),
+            font_size=max(width // 36, 8),
+            stroke=max(width // 320, 1),
+        )
+        for frame, faces in sorted(faces_by_frame.items())
+        if evidence.frame_name(frame) in kept
+    )
+
+
+def _box(person: int, face: dict[str, Any], frame_threshold: float) -> FrameBox:
+    x1, y1, x2, y2 = face["box"]
+    return FrameBox(
+        x=x1,
+        y=y1,
+        width=x2 - x1,
+        height=y2 - y1,
+        person=person,
+        percent=100 * face["fake_probability"],
+        called_fake=face["fake_probability"] > frame_threshold,
+    )
+
+
+def _stretches(pairs: list[list[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((start, end) for start, end in pairs)
+
+
+def _url(analysis: Analysis, name: str, kept: set[str]) -> str:
+    return reverse("media_analysis:evidence", args=[analysis.public_id, name]) if name in kept else ""

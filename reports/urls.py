@@ -1,0 +1,9 @@
+from django.urls import path
+
+from reports import views
+
+app_name = "reports"
+
+urlpatterns = [
+    path("analyses/<public_id:public_id>/", views.result, name="result"),
+]

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from media_analysis import selectors
+from media_analysis.edges import SignedInRequest, page
+from media_analysis.models import Analysis
+from media_analysis.wording import reason_text
+from reports.presentation import present
+
+
+@require_GET
+@page
+def result(request: SignedInRequest, public_id: str) -> HttpResponse:
+    """The page of one analysis, whatever state it is in: how far it is, why it failed, or what was found."""
+    analysis = selectors.get_analysis(request.user, public_id)
+    if analysis.status == Analysis.Status.FAILED:
+        return render(request, "reports/failed.html", {"analysis": analysis, "reason": reason_text(analysis)})
+    if not analysis.is_finished:
+        context = {"analysis": analysis, "position": selectors.queue_position(analysis)}
+        response = render(request, "reports/progress.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+    return render(request, "reports/result.html", {"analysis": analysis, "report": present(analysis)})

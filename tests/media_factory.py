@@ -67,6 +67,7 @@ def make_video(
     times: Sequence[int] | None = None,
     hidden: int = 0,
     container: str | None = None,
+    faststart: bool = False,
     options: dict[str, str] | None = None,
     pixel_format: str = "yuv420p",
 ) -> Path:
@@ -75,10 +76,13 @@ def make_video(
     `frames(i)` gives frame i as RGB (height, width, 3). `rotation` is what a player turns the picture by, in degrees
     clockwise. `times` are presentation times in milliseconds, for a variable frame rate. `hidden` leading frames are
     stored but cut off by an edit list (mp4 only). `container` is FFmpeg's name where the suffix should not decide.
+    `faststart` puts the index in front, so that a truncated copy still opens (mp4 only). `options` are the encoder's.
     """
     total = count if count is not None else max(round(seconds * fps), 1)
     maker = frames or (lambda number: counter_frame(number, size))
     container_options = {"avoid_negative_ts": "disabled", "use_editlist": "1"} if hidden else {}
+    if faststart:
+        container_options["movflags"] = "faststart"
     with av.open(str(path), "w", format=container, options=container_options) as output:
         quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
         stream: Any = output.add_stream(codec, rate=fps, options={**quiet, **(options or {})})

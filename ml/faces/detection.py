@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ Frame = NDArray[np.uint8]
 
 # P-Net's receptive field is 12 pixels: the image pyramid is empty below it, and facenet-pytorch raises.
 SMALLEST_SIDE = 20
+
+# The first network keeps about 150 bytes for each pixel searched.
+BATCH_PIXELS = 3_000_000
+LARGEST_BATCH = 8
 
 
 class ScaleRule(StrEnum):
@@ -38,16 +43,24 @@ class FaceDetector:
         device: str | torch.device = "cpu",
     ) -> None:
         self.scale_rule = scale_rule
+        self.thresholds = thresholds
         self._mtcnn = MTCNN(margin=0, thresholds=list(thresholds), keep_all=True, device=torch.device(device))
 
     def scale_for(self, width: int, height: int) -> float:
         return 0.5 if self.scale_rule is ScaleRule.HALF else detection_scale(max(width, height))
 
+    def batch_size(self, width: int, height: int) -> int:
+        """How many frames of this size to hand to :meth:`detect` at once, so that memory stays within a gigabyte."""
+        scale = self.scale_for(width, height)
+        searched = max(int(width * scale) * int(height * scale), 1)
+        return max(1, min(LARGEST_BATCH, BATCH_PIXELS // searched))
+
     def detect(self, frames: Sequence[Frame]) -> list[list[FaceDetection]]:
         """Faces of each frame, in pixels of the frame as given, most certain first.
 
-        ``frames`` are upright RGB arrays (height, width, 3), uint8, all of one size. Boxes are scaled back and
-        truncated to whole pixels, as the reference does; they may reach beyond the frame by a few pixels.
+        ``frames`` are upright RGB arrays (height, width, 3), uint8, all of one size, and go through the network as
+        one batch (see :meth:`batch_size`). Boxes are scaled back and truncated to whole pixels, as the reference
+        does; they may reach beyond the frame by a few pixels.
         """
         if not frames:
             return []
@@ -60,21 +73,21 @@ class FaceDetector:
         if scale != 1.0:
             images = [image.resize(size) for image in images]
         boxes, probabilities, landmarks = self._mtcnn.detect(images, landmarks=True)
-        return [self._to_detections(boxes[i], probabilities[i], landmarks[i], scale) for i in range(len(images))]
+        found = zip(boxes, probabilities, landmarks, strict=True)
+        return [self._to_detections(in_frame, scale, width, height) for in_frame in found]
 
     @staticmethod
     def _to_detections(
-        boxes: NDArray[np.float32] | None,
-        probabilities: NDArray[np.float32],
-        landmarks: NDArray[np.float32],
-        scale: float,
+        found_in_frame: tuple[Any, Any, Any], scale: float, width: int, height: int
     ) -> list[FaceDetection]:
+        boxes, probabilities, landmarks = found_in_frame
         if boxes is None:
             return []
         found = []
         for box, probability, points in zip(boxes, probabilities, landmarks, strict=True):
             x1, y1, x2, y2 = (int(value / scale) for value in box)
-            if x2 <= x1 or y2 <= y1:
+            # MTCNN regresses some boxes to nothing or wholly out of the picture.
+            if x2 <= max(x1, 0) or y2 <= max(y1, 0) or x1 >= width or y1 >= height:
                 continue
             found.append(
                 FaceDetection(

@@ -17,6 +17,10 @@ Image = NDArray[np.uint8]
 REFERENCE_PADDING = 3
 
 
+# Beyond the reference's widths, faces are searched at this size: a 100-megapixel photo at a third would take minutes.
+WIDEST_SEARCH = 1584
+
+
 def detection_scale(width: int) -> float:
     """Scale at which faces are searched in a frame whose wider side is ``width`` pixels."""
     if width < 300:
@@ -25,7 +29,7 @@ def detection_scale(width: int) -> float:
         return 1.0
     if width <= 1900:
         return 0.5
-    return 0.33
+    return min(0.33, WIDEST_SEARCH / width)
 
 
 def pad_box(box: Box, frame_width: int, frame_height: int, divisor: float = REFERENCE_PADDING) -> Box:

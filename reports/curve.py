@@ -9,13 +9,19 @@ from typing import Any
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 32
 TICKS = 6
+# So many looks of a line (colour, dash, marker) the style sheet has; further persons begin again with the first.
+LOOKS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One person's scores: ``points`` as SVG takes them, and each dot with its time and percentage for the tooltips."""
+    """One person's scores: ``points`` as SVG takes them, and each dot with its time and percentage for the tooltips.
+
+    ``look`` from 1 to LOOKS chooses colour, dash and marker.
+    """
 
     number: int
+    look: int
     points: str
     dots: tuple[tuple[float, float, float, float], ...]
 
@@ -45,7 +51,7 @@ def draw_curve(tracks: list[dict[str, Any]], thresholds: dict[str, float], durat
     """Coordinates of all tracks' scores; None if there is nothing to draw."""
     if not tracks:
         return None
-    last = max(face["time"] for track in tracks for face in track["faces"])
+    last: float = max(face["time"] for track in tracks for face in track["faces"])
     end = max(duration, last, 0.001)
 
     def x(time: float) -> float:
@@ -60,7 +66,7 @@ def draw_curve(tracks: list[dict[str, Any]], thresholds: dict[str, float], durat
             (x(face["time"]), y(face["fake_probability"]), face["time"], 100 * face["fake_probability"])
             for face in track["faces"]
         )
-        lines.append(Line(track["index"] + 1, " ".join(f"{dot[0]},{dot[1]}" for dot in dots), dots))
+        lines.append(Line(track["index"] + 1, track["index"] % LOOKS + 1, " ".join(f"{dot[0]},{dot[1]}" for dot in dots), dots))
     return Curve(
         width=WIDTH,
         height=HEIGHT,

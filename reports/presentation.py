@@ -37,7 +37,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class FrameBox:
-    """A face's box on a key frame, in pixels of the original frame."""
+    """A face's box on a key frame, in pixels of the original frame. Its label stands above it if there is room."""
 
     x: int
     y: int
@@ -46,11 +46,12 @@ class FrameBox:
     person: int
     percent: float
     called_fake: bool
+    label_y: int
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFrame:
-    """A whole frame that was kept, with the boxes to draw over it. ``font_size`` and ``stroke`` suit its size."""
+    """A whole frame that was kept, with the boxes to draw over it. ``font_size`` and the strokes suit its size."""
 
     frame: int
     time: float
@@ -60,17 +61,31 @@ class KeyFrame:
     boxes: tuple[FrameBox, ...]
     font_size: int
     stroke: int
+    rim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where the verdict's score lies between "no sign" and "signs of manipulation", all in percent from 0 to 100."""
+
+    percent: float
+    pooled: float
+    real_up_to: float
+    fake_from: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     verdict: str
     reason: str
+    scale: Scale | None
+    deciding_person: int
     persons: tuple[Person, ...]
     key_frames: tuple[KeyFrame, ...]
     curve: Curve | None
     thresholds: dict[str, float]
-    settings: dict[str, Any]
+    frame_percent: float
+    settings: tuple[tuple[str, str], ...]
     timestamps: tuple[tuple[float, float], ...]
     frames_looked_at: int
 
@@ -87,11 +102,14 @@ def present(analysis: Analysis) -> Report:
     return Report(
         verdict=verdict_text(analysis),
         reason=reason_text(analysis),
+        scale=_scale(analysis, thresholds),
+        deciding_person=worst["index"] + 1 if worst else 0,
         persons=tuple(_person(analysis, track, kept, frame_threshold, decides=track is worst) for track in tracks),
         key_frames=_key_frames(analysis, tracks, kept, frame_threshold),
         curve=draw_curve(tracks, thresholds, analysis.media.duration) if analysis.media.kind == "video" else None,
         thresholds=thresholds,
-        settings=settings,
+        frame_percent=100 * frame_threshold,
+        settings=_flatten(settings),
         timestamps=_stretches(found.get("timestamps", [])),
         frames_looked_at=len(found.get("frames", [])),
     )
@@ -126,6 +144,7 @@ def _key_frames(
         for face in track["faces"]:
             faces_by_frame.setdefault(face["frame"], []).append((track["index"] + 1, face))
     width, height = analysis.media.width, analysis.media.height
+    font_size = max(min(width, height) // 15, 8)
     return tuple(
         KeyFrame(
             frame=frame,
@@ -133,16 +152,17 @@ def _key_frames(
             url=_url(analysis, evidence.frame_name(frame), kept),
             width=width,
             height=height,
-            boxes=tuple(_box(number, face, frame_threshold) for number, face in faces),
-            font_size=max(width // 36, 8),
-            stroke=max(width // 320, 1),
+            boxes=tuple(_box(number, face, frame_threshold, font_size) for number, face in faces),
+            font_size=font_size,
+            stroke=max(font_size // 6, 1),
+            rim=max(font_size // 6, 1) * 2,
         )
         for frame, faces in sorted(faces_by_frame.items())
         if evidence.frame_name(frame) in kept
     )
 
 
-def _box(person: int, face: dict[str, Any], frame_threshold: float) -> FrameBox:
+def _box(person: int, face: dict[str, Any], frame_threshold: float, font_size: int) -> FrameBox:
     x1, y1, x2, y2 = face["box"]
     return FrameBox(
         x=x1,
@@ -152,7 +172,30 @@ def _box(person: int, face: dict[str, Any], frame_threshold: float) -> FrameBox:
         person=person,
         percent=100 * face["fake_probability"],
         called_fake=face["fake_probability"] > frame_threshold,
+        label_y=max(y1 - font_size // 3, font_size),
     )
+
+
+def _scale(analysis: Analysis, thresholds: dict[str, float]) -> Scale | None:
+    if analysis.fake_probability is None or analysis.pooled_probability is None or not thresholds:
+        return None
+    return Scale(
+        percent=100 * analysis.fake_probability,
+        pooled=100 * analysis.pooled_probability,
+        real_up_to=100 * thresholds["real"],
+        fake_from=100 * thresholds["fake"],
+    )
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> tuple[tuple[str, str], ...]:
+    """Nested settings as dotted names with their values."""
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            rows.extend(_flatten(value, f"{prefix}{name}."))
+        else:
+            rows.append((f"{prefix}{name}", str(value)))
+    return tuple(rows)
 
 
 def _stretches(pairs: list[list[float]]) -> tuple[tuple[float, float], ...]:

@@ -1,0 +1,183 @@
+// The upload form: drag and drop, early refusal of what is too large, and a progress bar that can be cancelled.
+// Without this script the form posts as any other. All texts come from the form's data- attributes.
+
+const form = document.querySelector("[data-upload]");
+
+if (form) {
+  const find = (name) => form.querySelector(`[data-${name}]`);
+  const input = find("file");
+  const chosen = find("chosen");
+  const errorBox = find("error");
+  const errorText = find("error-text");
+  const sending = find("sending");
+  const sendingText = find("sending-text");
+  const bar = find("bar");
+  const announcement = find("announce");
+  const submit = find("submit");
+  const cancel = find("cancel");
+  const texts = form.dataset;
+  const language = document.documentElement.lang || "en";
+  const maxBytes = Number(texts.maxBytes);
+  let request = null;
+
+  // Fills %(name)s placeholders, the same that the server's texts have.
+  const fill = (text, values) => text.replace(/%\((\w+)\)s/g, (whole, name) => values[name] ?? whole);
+
+  const percent = (share) => new Intl.NumberFormat(language, { style: "percent" }).format(share);
+
+  const formatSize = (bytes) => {
+    const [unit, size] = bytes < 1024 * 1024 ? ["kilobyte", bytes / 1024] : ["megabyte", bytes / (1024 * 1024)];
+    return new Intl.NumberFormat(language, { style: "unit", unit, maximumFractionDigits: 1 }).format(size);
+  };
+
+  const showError = (text) => {
+    errorText.textContent = text;
+    errorBox.hidden = false;
+    errorBox.scrollIntoView({ block: "nearest" });
+  };
+
+  const clearError = () => {
+    errorBox.hidden = true;
+    errorText.textContent = "";
+  };
+
+  const isTooLarge = (file) => {
+    if (file.size <= maxBytes) return false;
+    showError(fill(texts.textTooLarge, { megabytes: texts.maxMegabytes }));
+    return true;
+  };
+
+  const showChosen = () => {
+    const file = input.files[0];
+    clearError();
+    announcement.textContent = "";
+    chosen.hidden = !file;
+    if (!file) return;
+    chosen.textContent = fill(texts.textChosen, { name: file.name, size: formatSize(file.size) });
+    announcement.textContent = chosen.textContent;
+    isTooLarge(file);
+  };
+
+  const setBusy = (busy) => {
+    sending.hidden = !busy;
+    cancel.hidden = !busy;
+    submit.disabled = busy;
+    input.disabled = busy;
+    if (busy) {
+      bar.value = 0;
+      cancel.focus();
+    }
+  };
+
+  const stop = (text) => {
+    request = null;
+    setBusy(false);
+    announcement.textContent = "";
+    showError(text);
+    submit.focus();
+  };
+
+  const showProgress = (loaded, total) => {
+    const share = total ? loaded / total : 0;
+    bar.value = share * 100;
+    sendingText.textContent = fill(texts.textSending, { percent: percent(share) });
+    // Spoken at each quarter only: a screen reader would not stop talking otherwise.
+    const spoken = fill(texts.textSending, { percent: percent(Math.floor(share * 4) / 4) });
+    if (announcement.textContent !== spoken) announcement.textContent = spoken;
+  };
+
+  const showChecking = () => {
+    bar.removeAttribute("value");
+    // The server has it all by now and may have accepted it: too late to call it back from here.
+    cancel.hidden = true;
+    sendingText.textContent = texts.textChecking;
+    announcement.textContent = texts.textChecking;
+  };
+
+  const readAnswer = (text) => {
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      if (error instanceof SyntaxError) return {};
+      throw error;
+    }
+  };
+
+  const finish = () => {
+    const answer = readAnswer(request.responseText);
+    if (request.status === 201 && answer.id) {
+      window.location.assign(texts.result.replace("0".repeat(24), answer.id));
+      return;
+    }
+    stop(answer.message || texts.textUnknown);
+  };
+
+  const send = (file) => {
+    const body = new FormData();
+    body.append("file", file);
+    request = new XMLHttpRequest();
+    request.open("POST", texts.endpoint);
+    request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("Accept-Language", language);
+    request.setRequestHeader("X-CSRFToken", form.elements.csrfmiddlewaretoken.value);
+    request.upload.addEventListener("progress", (event) => showProgress(event.loaded, event.total));
+    request.upload.addEventListener("load", showChecking);
+    request.addEventListener("load", finish);
+    request.addEventListener("error", () => stop(texts.textNetwork));
+    request.addEventListener("abort", () => stop(texts.textCancelled));
+    setBusy(true);
+    showProgress(0, file.size);
+    request.send(body);
+  };
+
+  const holdsFiles = (event) => Boolean(event.dataTransfer?.types.includes("Files"));
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const file = input.files[0];
+    if (!file || request) return;
+    clearError();
+    if (!isTooLarge(file)) send(file);
+  });
+
+  input.addEventListener("change", showChosen);
+  cancel.addEventListener("click", () => request?.abort());
+
+  document.addEventListener("dragover", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = request ? "none" : "copy";
+    document.documentElement.classList.toggle("dropping", !request);
+  });
+
+  document.addEventListener("dragleave", (event) => {
+    // Leaving one element for another inside the page has a related target; leaving the page has none.
+    if (!event.relatedTarget) document.documentElement.classList.remove("dropping");
+  });
+
+  document.addEventListener("drop", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    document.documentElement.classList.remove("dropping");
+    if (request) return;
+    if (event.dataTransfer.files.length !== 1) {
+      showError(texts.textOneFile);
+      return;
+    }
+    input.files = event.dataTransfer.files;
+    showChosen();
+    submit.focus();
+  });
+
+  // Back from the result, the browser may show the page as it was left: in the middle of sending.
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    request = null;
+    setBusy(false);
+    form.reset();
+    showChosen();
+  });
+
+  find("drop-hint").hidden = false;
+  showChosen();
+}

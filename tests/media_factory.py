@@ -210,7 +210,11 @@ def make_image(
     if orientation != 1:
         exif = Image.Exif()
         exif[0x0112] = orientation
-        save["exif"] = exif
+        if file_format == "HEIF":
+            # HEIC turns pictures by a property of its own, which pillow-heif writes from here.
+            image.info["exif"] = exif.tobytes()
+        else:
+            save["exif"] = exif
     image.save(path, format=file_format, **save)
     return path
 

@@ -8,22 +8,42 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ml.detectors.network import FaceClassifier
-from ml.detectors.spec import Aggregation, DetectorSpec, Preprocessing, Thresholds
+from ml.detectors.network import FaceClassifier, to_input
+from ml.detectors.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Aggregation,
+    DetectorSpec,
+    Preprocessing,
+    Thresholds,
+)
+from ml.faces.geometry import fit_face
+from tests.media_factory import face_frame
 
 NAME = "tiny-test"
 ARCHITECTURE = "test_efficientnet"
+INPUT_SIZE = 96
 SEED = 7
 
 
 def tiny_network(*, seed: int = SEED, outputs: int = 1, bias: float = 0.0) -> FaceClassifier:
-    """A random network; `bias` moves all logits, so that ±20 gives a detector that calls everything fake or real."""
+    """A random network whose scores for the portrait of the face clips lie around sigmoid(`bias`), within about 0.2.
+
+    ±20 gives a detector that calls everything fake or real.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = FaceClassifier(ARCHITECTURE, outputs=outputs).eval()
-    with torch.no_grad():
-        network.fc.weight.mul_(0.2)
-        network.fc.bias.fill_(bias)
+        network = FaceClassifier(ARCHITECTURE, outputs=outputs).train()
+        with torch.no_grad():
+            # Statistics from noise: with those it starts from, every picture would get the same score.
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.momentum = 1.0
+            network(torch.nn.functional.interpolate(torch.randn(16, 3, 12, 12), size=INPUT_SIZE, mode="bilinear"))
+            network.eval()
+            face = torch.from_numpy(fit_face(face_frame(0, (150, 180), zoom=1.0), INPUT_SIZE))[None]
+            logits = network(to_input(face, IMAGENET_MEAN, IMAGENET_STD))[0]
+            network.fc.bias.add_(bias - logits)
     return network
 
 
@@ -52,7 +72,7 @@ def write_tiny_detector(
         title="Tiny test network",
         architecture=ARCHITECTURE,
         outputs=outputs,
-        preprocessing=Preprocessing(input_size=96),
+        preprocessing=Preprocessing(input_size=INPUT_SIZE),
         thresholds=thresholds or Thresholds(fake=0.6, real=0.4, frame=0.5),
         aggregation=aggregation,
         licence="Apache-2.0",

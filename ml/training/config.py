@@ -1,0 +1,88 @@
+"""What a training run is made of. Read from a TOML file; logged and stored with the checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ml.detectors.spec import IMAGENET_MEAN, IMAGENET_STD
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Everything that decides the weights, besides the data and the software.
+
+    ``source_shares``: how often a pair's face comes from each source of real portraits. ``kind_shares``: how often
+    each kind of fake is made. ``step_pairs`` and ``step_synthesis_pairs`` pairs make one step; a synthesis pair is
+    a generated portrait and a real one of ``synthesis_real_source``. ``box_jitter`` is the largest shift of a face
+    box's edges, as a share of its side. The learning rate warms up, stays, and falls
+    over the last ``decay_steps`` to the share ``decay_floor``.
+    ``micro_batch`` faces go through the network at once (32 no longer fit the caches of small machines); it
+    changes the speed, not the result. ``padding_jitter`` widens or narrows the margin around the box by up to that
+    share of its side.
+    """
+
+    name: str
+    version: str
+    title: str
+    licence: str
+    seed: int
+    steps: int
+    source_shares: dict[str, float]
+    kind_shares: dict[str, float]
+    synthesis_real_source: str
+    architecture: str = "tf_efficientnet_lite0"
+    outputs: tuple[str, ...] = ("blending", "synthesis")
+    input_size: int = 192
+    padding_divisor: float = 3.0
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    step_pairs: int = 12
+    step_synthesis_pairs: int = 4
+    micro_batch: int = 16
+    box_jitter: float = 0.08
+    padding_jitter: float = 0.1
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    warmup_steps: int = 80
+    decay_steps: int = 900
+    decay_floor: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.998
+    label_smoothing: float = 0.02
+    dropout: float = 0.2
+    drop_path: float = 0.0
+    validation_share: float = 0.06
+    validation_pairs: int = 240
+    validation_synthesis_pairs: int = 60
+    validate_every: int = 250
+    checkpoint_every: int = 100
+    threads: int = 2
+    workers: int = 1
+    thresholds: dict[str, float] = field(default_factory=lambda: {"fake": 0.7, "real": 0.3, "frame": 0.5})
+    aggregation: str = "mean"
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingConfig:
+        """Read a TOML file. Raises ValueError on settings that don't exist, TypeError on missing ones."""
+        with path.open("rb") as file:
+            return cls.from_dict(tomllib.load(file))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainingConfig:
+        unknown = sorted(set(data) - {item.name for item in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown settings: {', '.join(unknown)}")
+        tuples = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        return cls(**{**data, **tuples})
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+    def digest(self) -> str:
+        """SHA-256 of the settings: a checkpoint belongs to one configuration only."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()

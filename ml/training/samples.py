@@ -1,0 +1,217 @@
+"""From portraits to training batches, one step at a time.
+
+Step number and seed decide a batch completely, whatever was drawn before. So a resumed run sees the same batches as
+an uninterrupted one, and they can be made by other processes in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ml.contracts import Box
+from ml.faces.geometry import fit_face, pad_box
+from ml.training.config import TrainingConfig
+from ml.training.degradation import Degradation, degrade, draw_degradation
+from ml.training.faces_index import TrainingFace, read_picture
+from ml.training.fakes import Donor, FakeKind, make_fake
+from ml.training.regions import Points
+
+Pixels = NDArray[np.uint8]
+
+BLENDING, SYNTHESIS = "blending", "synthesis"
+# A donor is the most alike of this many: more cost time, fewer make swaps that anybody would spot.
+DONOR_CANDIDATES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A face for the network with what it teaches.
+
+    ``targets`` name the outputs that this face informs, with 1.0 for fake and 0.0 for real. A pasted region says
+    nothing about whole-face synthesis, nor a generated face about blending: those outputs get no gradient.
+    """
+
+    pixels: Pixels
+    targets: dict[str, float]
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``faces`` (n, size, size, 3) uint8; ``targets`` and ``informed`` (n, outputs) float32, the latter 0 or 1."""
+
+    faces: Tensor
+    targets: Tensor
+    informed: Tensor
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A cropped portrait, float32 RGB in [0, 255], and the landmarks in its pixels."""
+
+    picture: NDArray[np.float32]
+    landmarks: Points
+
+
+class FacePool:
+    """The faces to draw from, by source. Given a seed, drawing is deterministic."""
+
+    def __init__(self, faces: Sequence[TrainingFace], root: Path, config: TrainingConfig) -> None:
+        self.root = root
+        self.config = config
+        self.real = {
+            source: [face for face in faces if face.label == "real" and face.source == source]
+            for source in config.source_shares
+        }
+        self.synthesised = [face for face in faces if face.label == "fake"]
+        empty = [source for source, found in self.real.items() if not found]
+        if empty or (config.step_synthesis_pairs and not self.synthesised):
+            raise ValueError(f"no faces for: {', '.join(empty) or 'synthesis'}")
+        shares = np.asarray(list(config.source_shares.values()), dtype=np.float64)
+        self._source_shares = shares / shares.sum()
+        kinds = np.asarray(list(config.kind_shares.values()), dtype=np.float64)
+        self._kind_shares = kinds / kinds.sum()
+        self._shapes = {source: np.stack([_face_shape(face) for face in found]) for source, found in self.real.items()}
+
+    def draw_real(self, rng: np.random.Generator) -> TrainingFace:
+        source = str(rng.choice(list(self.real), p=self._source_shares))
+        found = self.real[source]
+        return found[int(rng.integers(len(found)))]
+
+    def draw_kind(self, rng: np.random.Generator) -> FakeKind:
+        return FakeKind(str(rng.choice(list(self.config.kind_shares), p=self._kind_shares)))
+
+    def draw_donor(self, face: TrainingFace, rng: np.random.Generator) -> Donor:
+        """Somebody else whose head is turned alike, judged by the landmarks."""
+        candidates = rng.integers(len(self.real[face.source]), size=DONOR_CANDIDATES)
+        others = [int(i) for i in candidates if self.real[face.source][int(i)].person != face.person]
+        if not others:
+            raise ValueError(f"nobody to swap with in {face.source}")
+        distances = np.abs(self._shapes[face.source][others] - _face_shape(face)).sum(axis=1)
+        chosen = self.real[face.source][others[int(distances.argmin())]]
+        portrait = self.load(chosen, None, flip=False)
+        return Donor(portrait.picture, portrait.landmarks)
+
+    def load(self, face: TrainingFace, rng: np.random.Generator | None, *, flip: bool) -> Portrait:
+        """Crop a portrait as inference would; with ``rng`` the box is jittered as face detectors do."""
+        pixels = read_picture(self.root / face.path)
+        box = np.asarray(face.box, dtype=np.float64)
+        if rng is not None:
+            sides = np.asarray([face.box[2] - face.box[0], face.box[3] - face.box[1]] * 2)
+            box = box + rng.uniform(-self.config.box_jitter, self.config.box_jitter, 4) * sides
+            margin = rng.uniform(-self.config.padding_jitter, self.config.padding_jitter)
+            box = box + margin * sides * [-1, -1, 1, 1]
+        padded = pad_box(
+            Box(*(int(value) for value in box)), pixels.shape[1], pixels.shape[0], self.config.padding_divisor
+        )
+        picture = pixels[padded.y1 : padded.y2, padded.x1 : padded.x2].astype(np.float32)
+        landmarks = np.asarray(face.landmarks, dtype=np.float32) - np.asarray([padded.x1, padded.y1], dtype=np.float32)
+        if flip:
+            picture = np.ascontiguousarray(picture[:, ::-1])
+            landmarks[:, 0] = picture.shape[1] - 1 - landmarks[:, 0]
+            landmarks = landmarks[[1, 0, 2, 4, 3]]
+        return Portrait(picture, landmarks)
+
+    def blending_pair(self, rng: np.random.Generator) -> tuple[Sample, Sample]:
+        """A real portrait and a fake made of it, degraded alike."""
+        face = self.draw_real(rng)
+        kind = self.draw_kind(rng)
+        portrait = self.load(face, rng, flip=bool(rng.random() < 0.5))
+        donor = self.draw_donor(face, rng) if kind is FakeKind.SWAP else None
+        pair = make_fake(kind, portrait.picture, portrait.landmarks, rng, donor)
+        degradation = draw_degradation(rng, self.config.input_size)
+        real, fake = self._finish(pair.real, degradation), self._finish(pair.fake, degradation)
+        return Sample(real, {BLENDING: 0.0, SYNTHESIS: 0.0}, "real"), Sample(fake, {BLENDING: 1.0}, kind.value)
+
+    def synthesis_pair(self, rng: np.random.Generator) -> tuple[Sample, Sample]:
+        """A real portrait and a wholly generated one, degraded alike.
+
+        The real one comes from the source whose alignment and framing the generator imitates, so that neither
+        gives the generated ones away.
+        """
+        real_faces = self.real[self.config.synthesis_real_source]
+        real = real_faces[int(rng.integers(len(real_faces)))]
+        fake = self.synthesised[int(rng.integers(len(self.synthesised)))]
+        degradation = draw_degradation(rng, self.config.input_size)
+        pictures = [self.load(face, rng, flip=bool(rng.random() < 0.5)).picture for face in (real, fake)]
+        pixels = [self._finish(picture, degradation) for picture in pictures]
+        return (
+            Sample(pixels[0], {BLENDING: 0.0, SYNTHESIS: 0.0}, "real"),
+            Sample(pixels[1], {SYNTHESIS: 1.0}, fake.source),
+        )
+
+    def _finish(self, picture: NDArray[np.float32], degradation: Degradation) -> Pixels:
+        return fit_face(degrade(picture, degradation), self.config.input_size)
+
+
+def _face_shape(face: TrainingFace) -> NDArray[np.float64]:
+    """The landmarks relative to the box, flattened: position and size of the face removed."""
+    x1, y1, x2, y2 = face.box
+    points = (np.asarray(face.landmarks) - [x1, y1]) / [x2 - x1, y2 - y1]
+    return np.asarray(points.ravel(), dtype=np.float64)
+
+
+def to_batch(samples: Sequence[Sample], outputs: Sequence[str]) -> Batch:
+    targets = [[sample.targets.get(output, 0.0) for output in outputs] for sample in samples]
+    informed = [[float(output in sample.targets) for output in outputs] for sample in samples]
+    return Batch(
+        torch.from_numpy(np.stack([sample.pixels for sample in samples])),
+        torch.tensor(targets, dtype=torch.float32),
+        torch.tensor(informed, dtype=torch.float32),
+        tuple(sample.kind for sample in samples),
+    )
+
+
+class StepDataset(Dataset[Batch]):
+    """Item i is the whole batch of step ``first_step + i``."""
+
+    def __init__(self, pool: FacePool, *, first_step: int, steps: int) -> None:
+        self.pool = pool
+        self.first_step = first_step
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return self.steps - self.first_step
+
+    def __getitem__(self, index: int) -> Batch:
+        # One thread a process: the network's own threads need the cores.
+        cv2.setNumThreads(0)
+        config = self.pool.config
+        rng = np.random.default_rng([config.seed, self.first_step + index])
+        pairs = [self.pool.blending_pair(rng) for _ in range(config.step_pairs)]
+        pairs += [self.pool.synthesis_pair(rng) for _ in range(config.step_synthesis_pairs)]
+        return to_batch([sample for pair in pairs for sample in pair], config.outputs)
+
+
+def validation_samples(pool: FacePool) -> list[Sample]:
+    """A fixed set of degraded pairs of held-out people, the same for every run with this seed."""
+    config = pool.config
+    samples: list[Sample] = []
+    for index in range(config.validation_pairs):
+        samples += pool.blending_pair(np.random.default_rng([config.seed, 1, index]))
+    for index in range(config.validation_synthesis_pairs):
+        samples += pool.synthesis_pair(np.random.default_rng([config.seed, 2, index]))
+    return samples
+
+
+def split_people(
+    faces: Sequence[TrainingFace], share: float, seed: int
+) -> tuple[list[TrainingFace], list[TrainingFace]]:
+    """Training and validation faces; a person is only ever in one of them, and each source gives its share."""
+    held_out: set[str] = set()
+    for source in sorted({face.source for face in faces}):
+        people = sorted({face.person for face in faces if face.source == source})
+        order = np.random.default_rng([seed, 3]).permutation(len(people))
+        held_out.update(people[int(i)] for i in order[: round(share * len(people))])
+    training = [face for face in faces if face.person not in held_out]
+    return training, [face for face in faces if face.person in held_out]

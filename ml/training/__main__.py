@@ -1,0 +1,51 @@
+"""``python -m ml.training prepare|train|export|evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ml.training import commands
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ml.training", description="Train and measure detectors.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    prepare = actions.add_parser("prepare", help="find the faces of the training portraits")
+    prepare.add_argument("data", type=Path, help="folder with real/<source>/ and fake/<source>/ portraits")
+    prepare.add_argument("--work", type=Path, required=True, help="folder for the face list")
+    commands.add_train_arguments(actions.add_parser("train", help="train, or go on training, and write the detector"))
+    export = actions.add_parser("export", help="write the detector of the last checkpoint")
+    export.add_argument("folder", type=Path, help="detector folder to write")
+    export.add_argument("--work", type=Path, required=True, help="folder of the checkpoint")
+    export.add_argument("--config", type=Path, default=commands.DEFAULT_CONFIG, help="settings of the run, TOML")
+    commands.add_evaluate_arguments(actions.add_parser("evaluate", help="measure a detector on labelled media"))
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = build_parser().parse_args(arguments)
+    write = sys.stdout.write
+    if options.action == "prepare":
+        commands.configure_logging(options.work)
+        commands.prepare(options.data, options.work, write=write)
+    elif options.action == "train":
+        commands.configure_logging(options.work)
+        commands.train(options.data, options.work, options.config, options.export, write=write)
+    elif options.action == "export":
+        commands.export(options.work, options.config, options.folder, write=write)
+    else:
+        commands.evaluate(
+            options.media,
+            options.detector,
+            search=options.detectors,
+            json_path=options.json,
+            seed=options.seed,
+            write=write,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What ``python -m ml.training`` and the site's ``train`` and ``evaluate`` commands do."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ml.contracts import AnalysisResult, MediaKind
+from ml.detectors.catalog import DEFAULT_DETECTOR
+from ml.detectors.registry import Detector, load_detector
+from ml.inference import analyze_image, analyze_video
+from ml.media.probe import probe
+from ml.training import trainer
+from ml.training.config import TrainingConfig
+from ml.training.evaluate import as_text, find_labelled, score_files, summarise, write_report
+from ml.training.export import export_detector
+from ml.training.faces_index import index_faces, read_index
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "sentinel-lite0.toml"
+Write = Callable[[str], Any]
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="folder with real/<source>/ and fake/<source>/ portraits")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the face list, checkpoints and metrics")
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="settings of the run, TOML")
+    parser.add_argument("--export", type=Path, help="detector folder to write (default: WORK/detector)")
+
+
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("media", type=Path, help="folder with <group>/real/ and <group>/fake/<method>/ media")
+    parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="detector by name")
+    parser.add_argument("--detectors", type=Path, action="append", default=[], help="a further folder of detectors")
+    parser.add_argument("--json", type=Path, help="file for figures and single scores")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+
+
+def prepare(data: Path, work: Path, *, write: Write) -> None:
+    """Find the faces, and say what was skipped and why."""
+    for fate, count in sorted(index_faces(data, work).items()):
+        write(f"{fate}: {count}\n")
+
+
+def train(data: Path, work: Path, config_path: Path, export: Path | None, *, write: Write) -> None:
+    """Find faces where that is not done, train or go on training, and write the detector."""
+    config = TrainingConfig.load(config_path)
+    prepare(data, work, write=write)
+    faces = read_index(work)
+    with tqdm(total=config.steps, unit="step", desc="training") as bar:
+
+        def show(step: int, loss: float) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix(loss=f"{loss:.3f}")
+
+        state = trainer.train(config, faces, data, work, on_step=show)
+    _export(state, config, export or work / "detector", write)
+
+
+def export(work: Path, config_path: Path, folder: Path, *, write: Write) -> None:
+    """Write the detector of the last checkpoint; for other thresholds or another title no training is needed."""
+    config = TrainingConfig.load(config_path)
+    state = trainer.new_state(config, pretrained=False)
+    if not trainer.load_checkpoint(state, config, work):
+        raise FileNotFoundError(f"no checkpoint in {work}")
+    _export(state, config, folder, write)
+
+
+def _export(state: trainer.TrainingState, config: TrainingConfig, folder: Path, write: Write) -> None:
+    spec = export_detector(trainer.averaged_model(state, config), config, folder)
+    write(f"{spec.name} {spec.version} of step {state.step} written to {folder}; weights {spec.weights_sha256}\n")
+
+
+def evaluate(
+    media: Path, detector_name: str, *, search: Sequence[Path] = (), json_path: Path | None, seed: int, write: Write
+) -> dict[str, Any]:
+    """Score the folder's media, print the figures and write them as JSON."""
+    detector = load_detector(detector_name, search=search)
+    scores = score_files(find_labelled(media), media, lambda path: analyse(path, detector))
+    summary = summarise(scores, seed=seed)
+    write(as_text(summary))
+    if json_path is not None:
+        facts = {
+            "detector": detector.spec.name,
+            "version": detector.spec.version,
+            "weights_sha256": list(detector.weights_sha256),
+            "seed": seed,
+            "torch": torch.__version__,
+        }
+        write_report(json_path, summary, scores, facts=facts)
+    return summary
+
+
+def analyse(path: Path, detector: Detector) -> AnalysisResult:
+    """A photo or a video, told apart by content."""
+    return (analyze_image if probe(path).kind is MediaKind.IMAGE else analyze_video)(path, detector)
+
+
+def configure_logging(work: Path) -> None:
+    """To the terminal and to ``WORK/train.log``."""
+    work.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[logging.StreamHandler(), logging.FileHandler(work / "train.log", encoding="utf-8")],
+    )

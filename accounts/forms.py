@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
@@ -38,3 +40,11 @@ class SignUpForm(BaseUserCreationForm[User]):
         if User.objects.filter(email=email).exists():
             raise forms.ValidationError(_("There is an account with this e-mail address."), code="already_exists")
         return email
+
+
+class LogInForm(AuthenticationForm):
+    """Takes the user name or the e-mail address, and says so."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = _("User name or e-mail address")

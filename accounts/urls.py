@@ -1,6 +1,7 @@
 from django.contrib.auth import views as auth
 from django.urls import path, reverse_lazy
 
+from accounts.forms import LogInForm
 from accounts.views import SignUpView
 
 app_name = "accounts"
@@ -9,7 +10,9 @@ urlpatterns = [
     path("signup/", SignUpView.as_view(), name="signup"),
     path(
         "login/",
-        auth.LoginView.as_view(template_name="accounts/login.html", redirect_authenticated_user=True),
+        auth.LoginView.as_view(
+            template_name="accounts/login.html", authentication_form=LogInForm, redirect_authenticated_user=True
+        ),
         name="login",
     ),
     path("logout/", auth.LogoutView.as_view(), name="logout"),

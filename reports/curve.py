@@ -7,7 +7,7 @@ from typing import Any
 
 # The drawing's own units; the page scales it.
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 32
+LEFT, RIGHT, TOP, BOTTOM = 48, 44, 12, 32
 TICKS = 6
 # So many looks of a line (colour, dash, marker) the style sheet has; further persons begin again with the first.
 LOOKS = 4
@@ -66,7 +66,8 @@ def draw_curve(tracks: list[dict[str, Any]], thresholds: dict[str, float], durat
             (x(face["time"]), y(face["fake_probability"]), face["time"], 100 * face["fake_probability"])
             for face in track["faces"]
         )
-        lines.append(Line(track["index"] + 1, track["index"] % LOOKS + 1, " ".join(f"{dot[0]},{dot[1]}" for dot in dots), dots))
+        points = " ".join(f"{dot[0]},{dot[1]}" for dot in dots)
+        lines.append(Line(track["index"] + 1, track["index"] % LOOKS + 1, points, dots))
     return Curve(
         width=WIDTH,
         height=HEIGHT,

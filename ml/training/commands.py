@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ml.contracts import AnalysisResult, MediaKind
 from ml.detectors.catalog import DEFAULT_DETECTOR
-from ml.detectors.registry import Detector, load_detector
-from ml.inference import analyze_image, analyze_video
-from ml.media.probe import probe
+from ml.detectors.registry import load_detector
+from ml.faces.detection import FaceDetector
+from ml.inference import analyze
 from ml.training import trainer
 from ml.training.config import TrainingConfig
 from ml.training.evaluate import as_text, find_labelled, score_files, summarise, write_report
@@ -81,7 +80,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score the folder's media, print the figures and write them as JSON."""
     detector = load_detector(detector_name, search=search)
-    scores = score_files(find_labelled(media), media, lambda path: analyse(path, detector))
+    finder = FaceDetector(device=detector.device)
+    scores = score_files(find_labelled(media), media, lambda path: analyze(path, detector, face_detector=finder))
     summary = summarise(scores, seed=seed)
     write(as_text(summary))
     if json_path is not None:
@@ -94,11 +94,6 @@ def evaluate(
         }
         write_report(json_path, summary, scores, facts=facts)
     return summary
-
-
-def analyse(path: Path, detector: Detector) -> AnalysisResult:
-    """A photo or a video, told apart by content."""
-    return (analyze_image if probe(path).kind is MediaKind.IMAGE else analyze_video)(path, detector)
 
 
 def configure_logging(work: Path) -> None:

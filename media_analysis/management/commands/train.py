@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from ml.training import commands
+
+
+class Command(BaseCommand):
+    help = "Train a detector, or go on training, and write its folder."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        commands.add_train_arguments(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        commands.configure_logging(options["work"])
+        commands.train(options["data"], options["work"], options["config"], options["export"], write=self._write)
+
+    def _write(self, text: str) -> None:
+        self.stdout.write(text, ending="")

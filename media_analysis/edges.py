@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 
 from accounts import limits
@@ -21,11 +22,11 @@ class SignedInRequest(HttpRequest):
     user: User
 
 
-def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """A page for signed-in users that turns a :class:`SentinelError` into an error page with the error's status."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except SentinelError as error:
@@ -55,4 +56,19 @@ def answer_error(request: HttpRequest, error: SentinelError) -> HttpResponse:
 
 def upload_context(user: User) -> dict[str, Any]:
     """What the upload form says before anything is chosen."""
-    return {"remaining": limits.remaining(user), "daily_limit": limits.limit_of(user), "resets_at": limits.next_reset()}
+    return {
+        **intake_limits(),
+        "remaining": limits.remaining(user),
+        "daily_limit": limits.limit_of(user),
+        "resets_at": limits.next_reset(),
+    }
+
+
+def intake_limits() -> dict[str, Any]:
+    """What a file may be at most, for the pages that say so."""
+    return {
+        "max_bytes": settings.SENTINEL_MAX_UPLOAD_BYTES,
+        "max_megabytes": settings.SENTINEL_MAX_UPLOAD_BYTES // (1024 * 1024),
+        "max_seconds": settings.SENTINEL_MAX_DURATION_SECONDS,
+        "max_frame_rate": settings.SENTINEL_MAX_FRAME_RATE,
+    }

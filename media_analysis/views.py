@@ -6,13 +6,13 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.files.storage import default_storage
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from media_analysis import evidence, selectors, services
-from media_analysis.edges import SignedInRequest, page, upload_context
+from media_analysis.edges import SignedInRequest, intake_limits, page, upload_context
 from media_analysis.errors import Code, SentinelError
 from media_analysis.forms import HistoryFilterForm
 from media_analysis.models import Submission
@@ -27,7 +27,9 @@ EVIDENCE_CACHE = "private, max-age=86400, immutable"
 def home(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect("media_analysis:classify")
-    return render(request, "media_analysis/home.html", {"daily_limit": settings.SENTINEL_DAILY_LIMIT})
+    return render(
+        request, "media_analysis/home.html", {**intake_limits(), "daily_limit": settings.SENTINEL_DAILY_LIMIT}
+    )
 
 
 @require_http_methods(["GET", "POST"])
@@ -87,7 +89,7 @@ def retry(request: SignedInRequest, public_id: str) -> HttpResponse:
 
 @require_GET
 @page
-def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> HttpResponse:
+def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> HttpResponseBase:
     analysis = selectors.get_analysis(request.user, public_id)
     stored = evidence.find(analysis, name)
     if stored is None or not default_storage.exists(stored):

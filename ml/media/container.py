@@ -44,6 +44,35 @@ class _Nameless:
         self.tell = stream.tell
 
 
+# First bytes, with their offset, of the usual video files and of the pictures that are taken.
+_SIGNATURES = (
+    (4, b"ftyp"),
+    (4, b"moov"),
+    (4, b"mdat"),
+    (0, b"\x1a\x45\xdf\xa3"),
+    (8, b"AVI "),
+    (8, b"WEBP"),
+    (0, b"\x00\x00\x01\xba"),
+    (0, b"\x00\x00\x01\xb3"),
+    (0, b"\x47\x40"),
+    (0, b"FLV\x01"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    (0, b"OggS"),
+    (0, b"\xff\xd8\xff"),
+    (0, b"\x89PNG\r\n\x1a\n"),
+)
+
+
+def has_media_signature(path: Path) -> bool:
+    """Whether a file begins like a video or photo, sound or not: tells a damaged one from something else altogether."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(16)
+    except OSError:
+        return False
+    return any(head[offset:].startswith(signature) for offset, signature in _SIGNATURES)
+
+
 def check_regular_file(path: Path) -> int:
     """Size in bytes of a regular file with content.
 

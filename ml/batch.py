@@ -1,0 +1,303 @@
+"""Judges files and folders from a command line; shared by ``python -m ml.infer`` and ``manage.py classify``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from ml.contracts import (
+    RESULT_SCHEMA,
+    AnalysisError,
+    AnalysisResult,
+    ErrorCode,
+    MediaInfo,
+    MediaKind,
+    Outcome,
+    ProgressCallback,
+    Reason,
+    Stage,
+)
+from ml.detectors.catalog import DEFAULT_DETECTOR, find_detector
+from ml.detectors.registry import Detector, load_detector
+from ml.faces.detection import FaceDetector, ScaleRule
+from ml.inference import analyze_image, analyze_video
+from ml.media.container import has_media_signature
+from ml.media.frames import SAMPLED_FRAMES
+from ml.media.probe import probe
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_UNUSABLE = 0, 1, 2
+
+VERDICTS = {
+    Outcome.FAKE: "Signs of manipulation found",
+    Outcome.REAL: "No sign of manipulation found",
+    Outcome.INCONCLUSIVE: "Can't tell",
+    Outcome.NOT_ASSESSABLE: "Could not be examined",
+}
+REASONS: dict[str, str] = {
+    Reason.NO_FACE: "no face was found",
+    Reason.FACES_TOO_SMALL: "the faces are too small",
+    Reason.TOO_FEW_FRAMES: "there are too few usable frames of any one person",
+    Reason.WEAK_EVIDENCE: "the evidence is too weak either way",
+    Reason.UNSTABLE_EVIDENCE: "the evidence changes from frame to frame",
+    ErrorCode.FILE_MISSING: "there is no such file",
+    ErrorCode.UNREADABLE_MEDIA: "the file is damaged or is no video or photo",
+    ErrorCode.NO_VIDEO_STREAM: "the file holds no moving picture",
+    ErrorCode.UNSUPPORTED_TYPE: "files of this kind are not taken",
+    ErrorCode.MODEL_UNAVAILABLE: "the detector is not available",
+    ErrorCode.INTERNAL_ERROR: "of an internal error",
+}
+
+
+class Output(Protocol):
+    """What is written to: a text stream, or a Django command's wrapper around one."""
+
+    def write(self, text: str, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A file to judge. ``name`` is for the CSV: the path inside the folder given, or the file's own name."""
+
+    path: Path
+    name: str
+    in_folder: bool
+
+
+@dataclass(slots=True)
+class _Tally:
+    judged: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one file gave: a result, or the code and detail of why there is none."""
+
+    item: _Item
+    seconds: float
+    result: AnalysisResult | None = None
+    code: ErrorCode | None = None
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class _Writers:
+    """Where answers go; each may be absent."""
+
+    json: Output | None = None
+    csv: Any = None
+    text: Output | None = None
+    written: int = field(default=0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that :func:`run` reads."""
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE", help="videos, photos, or folders of them")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON array, an object a file")
+    form.add_argument("--csv", metavar="OUT", help="also write filename,label lines (label: fake probability) to OUT")
+    parser.add_argument("--detector", default=DEFAULT_DETECTOR, metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="checkpoints to use instead",
+    )
+    parser.add_argument("--frames", type=int, default=SAMPLED_FRAMES, metavar="N", help="frames a video: %(default)s")
+    parser.add_argument("--device", help="torch device; default: a GPU if there is one")
+    parser.add_argument(
+        "--parity", action="store_true", help="as the reference does: faces at half size, all people in one average"
+    )
+
+
+def run(options: argparse.Namespace, stdout: Output, stderr: Any) -> int:
+    """Judge what the options name; returns the exit code: 0 all judged, 1 some file failed, 2 nothing could be done.
+
+    Results go to `stdout`, progress and remarks to `stderr`, a text stream.
+    """
+    if options.frames < 1:
+        stderr.write("--frames must be at least 1\n")
+        return EXIT_UNUSABLE
+    try:
+        detector = load_detector(options.detector, weights=options.weights, device=options.device)
+    except AnalysisError as error:
+        stderr.write(f"The detector cannot be used: {error.detail or error}\n")
+        return EXIT_UNUSABLE
+    rule = ScaleRule.HALF if options.parity else ScaleRule.WIDTH
+    finder = FaceDetector(scale_rule=rule, device=detector.device)
+    items = list(_items(options.paths))
+    tally = _Tally()
+    with ExitStack() as open_files:
+        writers = _Writers(json=stdout) if options.json else _Writers(text=stdout)
+        if options.csv:
+            try:
+                stream = open_files.enter_context(Path(options.csv).open("w", newline="", encoding="utf-8"))
+            except OSError as error:
+                stderr.write(f"{error}\n")
+                return EXIT_UNUSABLE
+            writers.csv = csv.writer(stream)
+            writers.csv.writerow(["filename", "label"])
+        if writers.json:
+            writers.json.write("[")
+        # disable=None: no bar where nobody looks.
+        with tqdm(total=len(items), file=stderr, unit="file", disable=None, leave=False) as bar:
+            for place, item in enumerate(items):
+                answer = _judge(item, detector, finder, options, partial(_advance, bar, place))
+                if answer is None:
+                    tally.skipped += 1
+                    continue
+                tally.judged += answer.result is not None
+                tally.failed += answer.result is None
+                _write(writers, answer, detector)
+                if answer.detail:
+                    bar.write(f"{item.path}: {answer.detail}", file=stderr)
+        if writers.json:
+            writers.json.write("\n]\n" if writers.written else "]\n")
+        if writers.text:
+            writers.text.write(_footer(detector, options, tally))
+    if tally.skipped:
+        stderr.write(f"{tally.skipped} files in folders are no videos or photos and were skipped\n")
+    return EXIT_SOME_FAILED if tally.failed else EXIT_OK
+
+
+def _advance(bar: Any, place: int, _stage: Stage, share: float) -> None:
+    bar.n = round(place + share, 2)
+    bar.refresh()
+
+
+def _items(paths: Sequence[Path]) -> Iterator[_Item]:
+    """Files in the order given; those of a folder by name, deep. Links to folders are not followed."""
+    for path in paths:
+        if not path.is_dir():
+            yield _Item(path, path.name, in_folder=False)
+            continue
+        for folder, subfolders, files in os.walk(path):
+            subfolders.sort()
+            for file in sorted(files):
+                inner = Path(folder) / file
+                yield _Item(inner, str(inner.relative_to(path)), in_folder=True)
+
+
+def _judge(
+    item: _Item, detector: Detector, finder: FaceDetector, options: argparse.Namespace, show: ProgressCallback
+) -> _Answer | None:
+    """None for a file inside a folder that is not media."""
+    started = time.monotonic()
+    try:
+        info = _probe(item)
+        if info is None:
+            return None
+        if info.kind is MediaKind.IMAGE:
+            result = analyze_image(
+                item.path, detector, info=info, face_detector=finder, on_progress=show, parity=options.parity
+            )
+        else:
+            result = analyze_video(
+                item.path,
+                detector,
+                info=info,
+                face_detector=finder,
+                on_progress=show,
+                frames=options.frames,
+                parity=options.parity,
+            )
+    except AnalysisError as error:
+        return _Answer(item, time.monotonic() - started, code=error.code, detail=error.detail or str(error))
+    except Exception as error:
+        # One file that breaks a library must not cost the others their answer.
+        logger.exception("analysis of %s failed", item.path)
+        return _Answer(item, time.monotonic() - started, code=ErrorCode.INTERNAL_ERROR, detail=repr(error))
+    return _Answer(item, time.monotonic() - started, result=result)
+
+
+def _probe(item: _Item) -> MediaInfo | None:
+    """Facts about a file; None if it lies in a folder and is something else than a video or photo."""
+    try:
+        return probe(item.path)
+    except AnalysisError as error:
+        not_media = {ErrorCode.UNSUPPORTED_TYPE, ErrorCode.NO_VIDEO_STREAM}
+        if item.in_folder and (error.code in not_media or not has_media_signature(item.path)):
+            return None
+        raise
+
+
+def _write(writers: _Writers, answer: _Answer, detector: Detector) -> None:
+    if writers.json:
+        text = json.dumps(_as_object(answer, detector), ensure_ascii=False)
+        writers.json.write(("," if writers.written else "") + "\n" + text)
+    if writers.csv:
+        probability = answer.result.fake_probability if answer.result else None
+        writers.csv.writerow([answer.item.name, "" if probability is None else f"{probability:.6f}"])
+    if writers.text:
+        writers.text.write(_as_text(answer))
+    writers.written += 1
+
+
+def _as_object(answer: _Answer, detector: Detector) -> dict[str, Any]:
+    """AnalysisResult.to_dict with the file in front; the same keys, empty, where there is no result."""
+    if answer.result is not None:
+        return {"file": str(answer.item.path), **answer.result.to_dict()}
+    return {
+        "file": str(answer.item.path),
+        "schema": RESULT_SCHEMA,
+        "outcome": None,
+        "reason": str(answer.code),
+        "fake_probability": None,
+        "pooled_probability": None,
+        "confidence": None,
+        "tracks": [],
+        "timestamps": [],
+        "detector": detector.spec.name,
+        "detector_version": detector.spec.version,
+        "weights_sha256": list(detector.weights_sha256),
+        "seconds": round(answer.seconds, 6),
+    }
+
+
+def _as_text(answer: _Answer) -> str:
+    lines = [str(answer.item.path)]
+    result = answer.result
+    if result is None:
+        lines.append(f"{VERDICTS[Outcome.NOT_ASSESSABLE]}, because {REASONS.get(str(answer.code), answer.code)}.")
+    elif result.outcome in {Outcome.FAKE, Outcome.REAL}:
+        lines.append(f"{VERDICTS[result.outcome]}. Confidence {result.confidence:.1f} %.")
+    else:
+        reason = REASONS.get(str(result.reason), str(result.reason))
+        lines.append(f"{VERDICTS[result.outcome]}, because {reason}.")
+    if result is not None and result.tracks:
+        people = f"{len(result.tracks)} people" if len(result.tracks) > 1 else "1 person"
+        frames = f"{len(result.frames)} frames" if len(result.frames) > 1 else "1 frame"
+        scores = ", ".join(f"{track.fake_probability:.3f}" for track in result.tracks)
+        lines.append(
+            f"{people} in {frames}; fake probability {scores} (all faces together {result.pooled_probability:.3f})."
+        )
+        if result.timestamps:
+            stretches = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in result.timestamps)
+            lines.append(f"Frames called fake: {stretches}.")
+    return "\n  ".join(lines) + "\n"
+
+
+def _footer(detector: Detector, options: argparse.Namespace, tally: _Tally) -> str:
+    """A score is no evidence without its error rate: say where that is found."""
+    spec = detector.spec
+    card = None if options.weights else find_detector(options.detector).card
+    limits = f"Its measured error rates and limits: {card}" if card else "No measured error rate is known for it."
+    return f"\n{tally.judged} judged, {tally.failed} failed. Detector {spec.name} {spec.version}. {limits}\n"

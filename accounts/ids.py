@@ -17,7 +17,7 @@ def new_public_id() -> str:
     return secrets.token_hex(PUBLIC_ID_LENGTH // 2)
 
 
-class PublicIdField(models.CharField):  # type: ignore[type-arg]
+class PublicIdField(models.CharField[str, str]):
     """A unique, unguessable, unchangeable id of 24 hexadecimal characters."""
 
     def __init__(self, **options: object) -> None:

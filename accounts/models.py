@@ -21,8 +21,6 @@ class User(AbstractUser):
         help_text=_("Classifications a day; empty for the site's default."),
     )
 
-    objects = UserManager()
-
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")

@@ -74,7 +74,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         responses={201: serializers.AnalysisSummaryOutput, **REFUSALS},
     )
     def create(self, request: Request) -> Response:
-        staged = stage_upload(request.data.get("file"))
+        staged = stage_upload(request.FILES.get("file"))
         user: Any = request.user
         analysis = services.submit_media(owner=user, source=Submission.Source.WEB, staged=staged)
         output = serializers.AnalysisSummaryOutput(analysis)

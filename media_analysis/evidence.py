@@ -13,12 +13,17 @@ from django.core.files.storage import default_storage
 
 from media_analysis.models import Analysis
 
-NAME_PATTERN = r"(?:crop-\d+-\d+|frame-\d+)\.jpg"
+NAME_PATTERN = r"(?:(?:crop|heat)-\d+-\d+|frame-\d+)\.jpg"
 
 
 def crop_name(track: int, frame: int) -> str:
     """The face of one track in one frame, cut out."""
     return f"crop-{track}-{frame}.jpg"
+
+
+def heat_name(track: int, frame: int) -> str:
+    """The same face with what the network looked at laid over it."""
+    return f"heat-{track}-{frame}.jpg"
 
 
 def frame_name(frame: int) -> str:

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 # Longer than any upload takes, so that nothing in use is swept away.
 ABANDONED_AFTER = timedelta(hours=1)
+# A start, with the import of torch and the loading of a large ensemble on a busy machine, takes less.
+STUCK_AFTER = timedelta(seconds=90)
 
 
 def sweep_abandoned_files() -> int:
@@ -48,19 +50,30 @@ def sweep_abandoned_files() -> int:
     return swept
 
 
-def workers_are_stuck() -> bool:
-    """Whether analyses wait although nobody works, for longer than any start takes.
+class IdleWatch:
+    """Notices workers that no longer take what waits.
 
-    That happens when a worker is killed while it holds the lock of the queue that it shares with the others: only
-    a new start of them all helps.
+    A worker that is killed while it waits for work takes with it the lock of the queue that it shares with the
+    others: then only a new start of them all helps.
     """
-    if Analysis.objects.filter(status=Analysis.Status.RUNNING).exists():
-        return False
-    now = timezone.now()
-    since = now - timedelta(seconds=settings.SENTINEL_STALLED_AFTER_SECONDS * 2)
-    if not Analysis.objects.filter(status=Analysis.Status.QUEUED, enqueued_at__lt=since).exists():
-        return False
-    return not Analysis.objects.filter(finished_at__gte=since).exists()
+
+    def __init__(self) -> None:
+        self._fine_at = time.monotonic()
+
+    def is_stuck(self) -> bool:
+        """Whether analyses have waited, with none running or finished, for longer than any start takes."""
+        if not self._nobody_works():
+            self._fine_at = time.monotonic()
+        return time.monotonic() - self._fine_at > STUCK_AFTER.total_seconds()
+
+    @staticmethod
+    def _nobody_works() -> bool:
+        states = Analysis.Status
+        return (
+            Analysis.objects.filter(status=states.QUEUED).exists()
+            and not Analysis.objects.filter(status=states.RUNNING).exists()
+            and not Analysis.objects.filter(finished_at__gte=timezone.now() - STUCK_AFTER).exists()
+        )
 
 
 def tidy_up() -> None:

@@ -74,7 +74,7 @@ class AnalysisSummaryOutput(serializers.ModelSerializer[Analysis]):
 
     class Meta:
         model = Analysis
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "media",
             "status",
@@ -117,7 +117,7 @@ class AnalysisOutput(AnalysisSummaryOutput):
     )
 
     class Meta(AnalysisSummaryOutput.Meta):
-        fields = (*AnalysisSummaryOutput.Meta.fields, "result")
+        fields: tuple[str, ...] = (*AnalysisSummaryOutput.Meta.fields, "result")
 
     @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
     def get_result(self, analysis: Analysis) -> object:

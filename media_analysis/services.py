@@ -211,9 +211,9 @@ def delete_media(media: Media) -> None:
     )
     for analysis in media.analyses.all():
         evidence.discard_all(analysis)
-    if media.file:
-        default_storage.delete(media.file.name)
-        default_storage.delete(media.file.name.rpartition("/")[0])
+    stored = str(media.file)
+    default_storage.delete(stored)
+    default_storage.delete(stored.rpartition("/")[0])
     media.delete()
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from media_analysis import services
+from django.conf import settings
+
+from media_analysis import evidence, services
 from media_analysis.errors import Code
+from media_analysis.models import Analysis
 from media_analysis.progress import AnalysisTaken, ProgressReporter
-from ml.contracts import AnalysisError
+from ml.contracts import AnalysisError, SampledFrame
+from ml.detectors.registry import Detector, load_detector
+from ml.evidence import JudgedFace
+from ml.faces.detection import FaceDetector
+from ml.inference import analyze
 
 logger = logging.getLogger(__name__)
 
@@ -30,3 +41,44 @@ def run_analysis(pk: int) -> None:
     except Exception:
         logger.exception("Analysis %s broke off on try %s", analysis, analysis.attempts)
         services.release_analysis(analysis, Code.INTERNAL_ERROR)
+
+
+def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Run the chosen detector over the file; returns the result as stored, and the evidence pictures by name."""
+    detector = chosen_detector()
+    pictures = Pictures()
+    path = services.media_path(analysis.media)
+    result = analyze(path, detector, face_detector=face_detector(), on_progress=report_progress, evidence=pictures)
+    return result.to_dict(), pictures.by_name
+
+
+@lru_cache(maxsize=1)
+def chosen_detector() -> Detector:
+    """The detector of the settings, loaded once in the life of a worker process."""
+    return load_detector(
+        settings.SENTINEL_DETECTOR, weights=[Path(path) for path in settings.SENTINEL_DETECTOR_WEIGHTS]
+    )
+
+
+@lru_cache(maxsize=1)
+def face_detector() -> FaceDetector:
+    return FaceDetector(device=chosen_detector().device)
+
+
+class Pictures:
+    """Collects what a result page shows: an :class:`ml.evidence.EvidenceSink`."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, bytes] = {}
+
+    def add_frame(self, frame: SampledFrame, jpeg: bytes, faces: Sequence[JudgedFace]) -> None:
+        """Not kept: the key frames are."""
+
+    def add_crop(self, track: int, frame: int, jpeg: bytes) -> None:
+        self.by_name[evidence.crop_name(track, frame)] = jpeg
+
+    def add_key_frame(self, frame: int, jpeg: bytes) -> None:
+        self.by_name[evidence.frame_name(frame)] = jpeg
+
+    def add_heat_map(self, track: int, frame: int, jpeg: bytes) -> None:
+        self.by_name[evidence.heat_name(track, frame)] = jpeg

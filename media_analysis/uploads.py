@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
+from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
 from media_analysis.errors import Code, SentinelError
@@ -62,7 +62,7 @@ class HashingUploadHandler(FileUploadHandler):
         self._md5.update(raw_data)
         self._file.write(raw_data)
 
-    def file_complete(self, file_size: int) -> UploadedFile:
+    def file_complete(self, file_size: int) -> HashedUploadedFile:
         self._file.seek(0)
         self._file.size = file_size
         self._file.sha256 = self._sha256.hexdigest()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-
-from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 from media_analysis.middleware import OVERSIZED_FLAG
 
 # What a multipart body holds beside the file: the other fields and the boundaries.
 SLACK_BYTES = 1024 * 1024
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
 BODY_HEADERS = {b"content-length", b"content-type", b"transfer-encoding"}
 
 
@@ -22,21 +27,21 @@ class LimitBody:
     the usual refusal.
     """
 
-    def __init__(self, application: ASGI3Application, *, max_upload_bytes: int) -> None:
+    def __init__(self, application: Application, *, max_upload_bytes: int) -> None:
         self.application = application
         self.limit = max_upload_bytes + SLACK_BYTES
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self.limit:
-            await self._refuse(scope, send)
+            await self._refuse(scope, receive, send)
             return
         received = 0
 
-        async def counted() -> Any:
+        async def counted() -> Message:
             nonlocal received
             message = await receive()
             if message["type"] == "http.request":
@@ -48,11 +53,22 @@ class LimitBody:
 
         await self.application(scope, counted, send)
 
-    async def _refuse(self, scope: Any, send: ASGISendCallable) -> None:
+    async def _refuse(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name not in BODY_HEADERS]
         bare = {**scope, "headers": headers, OVERSIZED_FLAG: True}
 
-        async def nothing() -> Any:
-            return {"type": "http.request", "body": b"", "more_body": False}
+        asked = False
+
+        async def nothing() -> Message:
+            nonlocal asked
+            if not asked:
+                asked = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            # Django listens for a disconnect while it works. What arrives until then is thrown away, so that
+            # a browser in the middle of sending gets to read the answer.
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return message
 
         await self.application(bare, nothing, send)

@@ -5,6 +5,7 @@ docs/settings.md describes the variables; a test holds the two together.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import django_stubs_ext
@@ -134,6 +135,7 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+FORMAT_MODULE_PATH = ["sentinel_site.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env("TIME_ZONE", default="Asia/Kolkata")
@@ -167,6 +169,8 @@ SENTINEL_DAILY_LIMIT_TIME_ZONE = env("SENTINEL_DAILY_LIMIT_TIME_ZONE", default="
 SENTINEL_DETECTOR = env("SENTINEL_DETECTOR", default="sentinel-lite0")
 SENTINEL_DETECTOR_WEIGHTS = env.list("SENTINEL_DETECTOR_WEIGHTS", default=[])
 SENTINEL_WEIGHTS_DIR = Path(env("SENTINEL_WEIGHTS_DIR", default=str(DATA_DIR / "weights")))
+# `ml` runs without Django and reads this variable itself, also in processes started from here.
+os.environ["SENTINEL_WEIGHTS_DIR"] = str(SENTINEL_WEIGHTS_DIR)
 
 # Queue
 SENTINEL_MAX_ATTEMPTS = 3

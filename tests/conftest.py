@@ -8,6 +8,7 @@ from django.test import Client
 
 from accounts.models import User
 from tests.media_factory import make_image, make_video
+from tests.site_process import prepare_data
 
 PASSWORD = "a long and unlikely one"
 
@@ -74,3 +75,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_image(tmp_path_factory.mktemp("photos") / "photo.jpg")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a site that has just been set up."""
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare_data(folder)
+    return folder

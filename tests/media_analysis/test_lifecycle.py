@@ -210,14 +210,19 @@ def age(path: Path) -> None:
     os.utime(path, (old, old))
 
 
-def test_stuck_workers_are_noticed(owner: User) -> None:
-    assert not housekeeping.workers_are_stuck()
-    waiting = make_analysis(owner, enqueued_at=timezone.now())
-    assert not housekeeping.workers_are_stuck()
-    Analysis.objects.update(enqueued_at=timezone.now() - LONG_AGO)
-    assert housekeeping.workers_are_stuck()
-    claim(waiting)
-    assert not housekeeping.workers_are_stuck()
+def test_workers_that_take_nothing_are_noticed_after_a_while(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = housekeeping.IdleWatch()
+    assert not watch.is_stuck()
+    waiting = make_analysis(owner)
+    assert not watch.is_stuck()
+    monkeypatch.setattr(housekeeping, "STUCK_AFTER", timedelta(0))
+    assert watch.is_stuck()
+    claimed = claim(waiting)
+    monkeypatch.setattr(housekeeping, "STUCK_AFTER", timedelta(seconds=60))
+    assert not watch.is_stuck()
+    make_analysis(owner)
+    services.finish_analysis(claimed, a_result(), {})
+    assert not watch.is_stuck()
 
 
 def test_evidence_is_found_by_its_short_name_only(owner: User) -> None:

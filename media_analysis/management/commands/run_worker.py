@@ -38,10 +38,11 @@ class Command(BaseCommand):
         cluster = Cluster()
         cluster.start()
         self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR}.")
+        watch = housekeeping.IdleWatch()
         next_sweep = 0.0
         while cluster.sentinel.is_alive():
-            next_sweep = look_after(next_sweep)
-            if housekeeping.workers_are_stuck():
+            next_sweep, stuck = look_after(watch, next_sweep)
+            if stuck:
                 logger.critical("Analyses wait and nobody works on them: starting anew")
                 os.kill(cluster.sentinel.pid, signal.SIGKILL)
                 sys.exit(EXIT_TRY_AGAIN)
@@ -51,10 +52,15 @@ class Command(BaseCommand):
             sys.exit(EXIT_TRY_AGAIN)
 
 
-def look_after(next_sweep: float) -> float:
-    """One round of housekeeping; returns when the next sweep is due, on the monotonic clock."""
+def look_after(watch: housekeeping.IdleWatch, next_sweep: float) -> tuple[float, bool]:
+    """One round of housekeeping.
+
+    Returns when the next sweep is due, on the monotonic clock, and whether the workers are stuck.
+    """
+    stuck = False
     try:
         housekeeping.tidy_up()
+        stuck = watch.is_stuck()
         if time.monotonic() >= next_sweep:
             housekeeping.sweep_abandoned_files()
             next_sweep = time.monotonic() + SWEEP_SECONDS
@@ -63,7 +69,7 @@ def look_after(next_sweep: float) -> float:
         logger.exception("Housekeeping could not reach the database")
     finally:
         connections.close_all()
-    return next_sweep
+    return next_sweep, stuck
 
 
 def wait(cluster: Cluster, seconds: float) -> None:
@@ -76,9 +82,10 @@ def wait(cluster: Cluster, seconds: float) -> None:
 def detector_loads() -> bool:
     """Whether the chosen detector can be loaded, tried in a process of its own.
 
-    This process must stay free of torch: its thread pools do not survive the forks by which the queue makes its workers.
+    This process must stay free of torch, whose thread pools do not survive the forks by which the queue makes its
+    workers.
     """
-    command = [sys.executable, "-m", "ml.detectors.verify", settings.SENTINEL_DETECTOR]
+    command = [sys.executable, "-m", "ml.detectors.check", settings.SENTINEL_DETECTOR]
     command += [str(path) for path in settings.SENTINEL_DETECTOR_WEIGHTS]
     return subprocess.run(command, cwd=settings.BASE_DIR, check=False).returncode == 0  # noqa: S603 -- our own module
 

@@ -1,0 +1,183 @@
+"""A whole site in processes of its own: web server, worker, database, folders. For tests that kill or overload it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSWORD = "a long and unlikely one"
+
+
+class SiteProcess:
+    """The site under test. ``data`` is its data folder; the processes write their output to files there."""
+
+    def __init__(self, data: Path, **environment: str) -> None:
+        self.data = data
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            "SENTINEL_DATA_DIR": str(data),
+            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": "sentinel_site.settings",
+            **environment,
+        }
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def manage(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True, **options
+        )
+
+    def prepare(self) -> None:
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("collectstatic", "--no-input", "--verbosity", "0")
+
+    def start_web(self) -> None:
+        self._start(
+            "web",
+            "uvicorn",
+            "sentinel_site.asgi:application",
+            *("--host", "127.0.0.1", "--port", str(self.port), "--lifespan", "off", "--log-level", "warning"),
+        )
+        wait_until(self._answers, seconds=30, what="the web server to answer")
+
+    def start_worker(self) -> None:
+        self._start("worker", "django", "run_worker")
+
+    def _start(self, name: str, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", module, *arguments]
+        with (self.data / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(self.url, timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def log(self, name: str) -> str:
+        return (self.data / f"{name}.log").read_text(errors="replace")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to the one process that was started; what becomes of its children is its own business."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for name, process in self.processes.items():
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                raise AssertionError(f"{name} did not stop:\n{self.log(name)}") from None
+            finally:
+                for child in self.family(process.pid):
+                    child.kill()
+        self.processes = {}
+
+    def family(self, pid: int) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            return []
+        return [parent, *parent.children(recursive=True)]
+
+    def member(self, name: str) -> Member:
+        """A new signed-up user with a session of their own."""
+        return Member(self, name)
+
+
+class Member:
+    """A user's browser, without the browser."""
+
+    def __init__(self, site: SiteProcess, name: str) -> None:
+        self.site = site
+        self.session = requests.Session()
+        form = self.session.get(f"{site.url}/accounts/signup/", timeout=30)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+        assert token is not None
+        answer = self.session.post(
+            f"{site.url}/accounts/signup/",
+            {
+                "csrfmiddlewaretoken": token[1],
+                "username": name,
+                "email": f"{name}@example.org",
+                "password1": PASSWORD,
+                "password2": PASSWORD,
+            },
+            timeout=30,
+        )
+        assert answer.url.endswith("/analyses/new/"), answer.text
+
+    def upload(self, path: Path) -> requests.Response:
+        with path.open("rb") as file:
+            return self.session.post(
+                f"{self.site.url}/api/v1/analyses/",
+                files={"file": (path.name, file)},
+                headers={"X-CSRFToken": self.session.cookies["csrftoken"]},
+                timeout=120,
+            )
+
+    def analysis(self, public_id: str) -> dict[str, Any]:
+        answer = self.session.get(f"{self.site.url}/api/v1/analyses/{public_id}/", timeout=30)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def wait_for(self, public_id: str, *, seconds: float = 120) -> dict[str, Any]:
+        """The analysis once it is done or failed."""
+        found: dict[str, Any] = {}
+
+        def finished() -> bool:
+            found.update(self.analysis(public_id))
+            return found["status"] in {"done", "failed"}
+
+        wait_until(finished, seconds=seconds, what=lambda: f"analysis {public_id} to finish: {found}")
+        return found
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float, what: str | Callable[[], str]) -> None:
+    """Poll until the condition holds; fails with ``what`` was waited for."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds:.0f} s in vain for {what if isinstance(what, str) else what()}")
+        time.sleep(0.1)
+
+
+def prepare_data(data: Path) -> None:
+    """An empty site's database and static files, to be copied: making them takes seconds."""
+    SiteProcess(data).prepare()
+
+
+@contextmanager
+def running_site(prepared: Path, data: Path, **environment: str) -> Iterator[SiteProcess]:
+    """A site on a copy of the ``prepared`` folder with its web server started; the worker is left to the test."""
+    shutil.copytree(prepared, data)
+    site = SiteProcess(data, **environment)
+    site.start_web()
+    try:
+        yield site
+    finally:
+        site.stop()

@@ -1,0 +1,111 @@
+"""Who gets in, and what stays closed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Site, Visitor
+from tests.conftest import PASSWORD
+from tests.media_factory import make_face_image
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_stranger_finds_nothing_of_what_another_has(
+    site: Site, visitor: Visitor, another_visitor: Visitor, tmp_path: Path
+) -> None:
+    site.start_worker()
+    visitor.sign_up("keeper")
+    result = visitor.upload(make_face_image(tmp_path / "portrait.jpg"))
+    picture = visitor.page.locator(".strip img").first.get_attribute("src")
+    deletion = visitor.page.get_by_role("link", name="Delete").get_attribute("href")
+    assert picture is not None
+    assert deletion is not None
+    assert visitor.go(picture) == 200
+
+    another_visitor.go(result)
+    expect(another_visitor.heading).to_have_text("Log in")
+    another_visitor.sign_up("nosy")
+    for path in (result, picture, deletion, f"/api/v1{result}", f"/api/v1{result}progress/"):
+        assert another_visitor.go(path) == 404, path
+    another_visitor.go(result)
+    expect(another_visitor.heading).to_have_text("There is nothing here")
+    another_visitor.check_page()
+
+
+def test_guessing_a_password_is_stopped(visitor: Visitor) -> None:
+    visitor.sign_up("guarded")
+    visitor.page.get_by_role("button", name="Log out").click()
+    visitor.log_in("guarded", "wrong")
+    expect(visitor.page.get_by_role("alert")).to_be_visible()
+    visitor.check_page()
+    for _ in range(4):
+        visitor.log_in("guarded", "wrong")
+    expect(visitor.heading).to_have_text("Too many failed log-ins")
+    visitor.check_page()
+    with visitor.page.expect_response(lambda response: response.request.method == "POST") as answer:
+        visitor.log_in("guarded", PASSWORD)
+    assert answer.value.status == 429
+    assert "sessionid" not in {cookie.get("name") for cookie in visitor.page.context.cookies()}
+
+
+def test_a_lost_password_is_replaced_by_mail(site: Site, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_up("forgetful")
+    page.get_by_role("button", name="Log out").click()
+    visitor.go("/accounts/login/")
+    page.get_by_role("link", name="Forgotten your password?").click()
+    visitor.check_page()
+    page.get_by_label("Email").fill("Forgetful@example.org")
+    page.get_by_role("button", name="Send the link").click()
+    expect(visitor.heading).to_have_text("Look into your mailbox")
+    visitor.check_page()
+
+    mail = site.newest_mail()
+    assert "Hello forgetful," in mail
+    link = re.search(r"http://\S+", mail)
+    assert link is not None
+    page.goto(link[0])
+    expect(visitor.heading).to_have_text("Choose a new password")
+    visitor.check_page()
+    page.get_by_label("New password", exact=True).fill("quite another one 7")
+    page.get_by_label("New password confirmation").fill("quite another one 7")
+    page.get_by_role("button", name="Set password").click()
+    expect(visitor.heading).to_have_text("Your new password is set")
+    visitor.check_page()
+
+    visitor.log_in("Forgetful@example.org", "quite another one 7")
+    expect(visitor.heading).to_have_text("Examine a video or photo")
+    page.goto(link[0])
+    expect(visitor.heading).to_have_text("This link does not work any more")
+
+
+def test_a_password_is_changed(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_up("changer")
+    page.get_by_role("link", name="Account: changer").click()
+    visitor.check_page()
+    page.get_by_label("Old password").fill(PASSWORD)
+    page.get_by_label("New password", exact=True).fill("12345")
+    page.get_by_label("New password confirmation").fill("12345")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator(".errorlist").first).to_be_visible()
+    visitor.check_page()
+    page.get_by_label("Old password").fill(PASSWORD)
+    page.get_by_label("New password", exact=True).fill("quite another one 7")
+    page.get_by_label("New password confirmation").fill("quite another one 7")
+    page.get_by_role("button", name="Change password").click()
+    expect(visitor.heading).to_have_text("Your password is changed")
+    visitor.check_page()
+
+
+def test_the_keyboard_reaches_the_content_first(visitor: Visitor) -> None:
+    visitor.go("/")
+    visitor.page.keyboard.press("Tab")
+    expect(visitor.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.page.get_by_role("main")).to_be_focused()

@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 44, 12, 32
 TICKS = 6
 # So many looks of a line (colour, dash, marker) the style sheet has; further persons begin again with the first.
-LOOKS = 4
+LOOKS = 6
 
 
 @dataclass(frozen=True, slots=True)

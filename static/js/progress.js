@@ -34,7 +34,7 @@ if (section) {
     if (state.status !== "queued") return "";
     if (!state.queue_position) return texts.textNext;
     const count = new Intl.NumberFormat(language).format(state.queue_position);
-    return texts.textPosition.replace("%(count)s", count);
+    return texts.textPosition.replace("{count}", count);
   };
 
   const show = (state) => {

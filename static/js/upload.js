@@ -20,8 +20,8 @@ if (form) {
   const maxBytes = Number(texts.maxBytes);
   let request = null;
 
-  // Fills %(name)s placeholders, the same that the server's texts have.
-  const fill = (text, values) => text.replace(/%\((\w+)\)s/g, (whole, name) => values[name] ?? whole);
+  // Fills {name} placeholders.
+  const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
   const percent = (share) => new Intl.NumberFormat(language, { style: "percent" }).format(share);
 
@@ -43,7 +43,7 @@ if (form) {
 
   const isTooLarge = (file) => {
     if (file.size <= maxBytes) return false;
-    showError(fill(texts.textTooLarge, { megabytes: texts.maxMegabytes }));
+    showError(texts.textTooLarge);
     return true;
   };
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -28,6 +30,11 @@ class MediaAdmin(ReadOnlyAdmin):
     search_fields = ("public_id", "original_name", "sha256", "md5", "owner__username", "owner__email")
     date_hierarchy = "created_at"
     list_select_related = ("owner",)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with a file may go with it, though it cannot be deleted by itself."""
+        to_delete, counts, _perms_needed, protected = super().get_deleted_objects(objs, request)
+        return to_delete, counts, set(), protected
 
     def delete_model(self, request: HttpRequest, obj: Media) -> None:
         services.delete_media(obj)

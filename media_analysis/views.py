@@ -10,9 +10,10 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.defaults import server_error as default_server_error
 
 from media_analysis import evidence, selectors, services
-from media_analysis.edges import SignedInRequest, intake_limits, page, upload_context
+from media_analysis.edges import SignedInRequest, answer_error, intake_limits, page, upload_context
 from media_analysis.errors import Code, SentinelError
 from media_analysis.forms import HistoryFilterForm
 from media_analysis.models import Submission
@@ -21,6 +22,16 @@ from media_analysis.uploads import stage_upload
 PAGE_SIZE = 20
 # Evidence never changes under its name, and only its owner's browser may keep it.
 EVIDENCE_CACHE = "private, max-age=86400, immutable"
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer_error(request, SentinelError(Code.NOT_FOUND))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return answer_error(request, SentinelError(Code.INTERNAL_ERROR))
+    return default_server_error(request)
 
 
 @require_GET

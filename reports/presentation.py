@@ -61,6 +61,8 @@ class KeyFrame:
     boxes: tuple[FrameBox, ...]
     font_size: int
     stroke: int
+    heat_url: str
+    heat_person: int
     rim: int
 
 
@@ -145,6 +147,7 @@ def _key_frames(
             faces_by_frame.setdefault(face["frame"], []).append((track["index"] + 1, face))
     width, height = analysis.media.width, analysis.media.height
     font_size = max(min(width, height) // 15, 8)
+    heats = _heat_maps(analysis, tracks, kept)
     return tuple(
         KeyFrame(
             frame=frame,
@@ -156,10 +159,22 @@ def _key_frames(
             font_size=font_size,
             stroke=max(font_size // 6, 1),
             rim=max(font_size // 6, 1) * 2,
+            heat_url=heats.get(frame, ("", 0))[0],
+            heat_person=heats.get(frame, ("", 0))[1],
         )
         for frame, faces in sorted(faces_by_frame.items())
         if evidence.frame_name(frame) in kept
     )
+
+
+def _heat_maps(analysis: Analysis, tracks: list[dict[str, Any]], kept: set[str]) -> dict[int, tuple[str, int]]:
+    """Frame → address of the heat map that was kept of one of its faces, and that person's number."""
+    return {
+        face["frame"]: (_url(analysis, name, kept), track["index"] + 1)
+        for track in tracks
+        for face in track["faces"]
+        if (name := evidence.heat_name(track["index"], face["frame"])) in kept
+    }
 
 
 def _box(person: int, face: dict[str, Any], frame_threshold: float, font_size: int) -> FrameBox:

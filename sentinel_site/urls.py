@@ -10,6 +10,9 @@ from media_analysis.views import home
 admin.site.site_header = _("Sentinel administration")
 admin.site.site_title = _("Sentinel")
 
+handler404 = "media_analysis.views.not_found"
+handler500 = "media_analysis.views.server_error"
+
 router = SimpleRouter()
 router.register("analyses", AnalysisViewSet, basename="analysis")
 

@@ -54,7 +54,7 @@ class Detector:
         """Fake probabilities (networks, faces) in [0, 1] of padded face crops: RGB uint8 (height, width, 3), any size.
 
         Of several outputs the largest counts. The same face gets the same score in whatever batch it comes, up to
-        rounding in the last digits of a float32.
+        rounding in the last digits of a float32. Raises AnalysisError(MODEL_UNAVAILABLE) if a score is not a number.
         """
         scores = np.zeros((len(self.networks), len(crops)), dtype=np.float32)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
@@ -63,6 +63,8 @@ class Detector:
                 for row, network in enumerate(self.networks):
                     probabilities = torch.sigmoid(network(faces)).amax(dim=1)
                     scores[row, start : start + BATCH_SIZE] = probabilities.float().cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{self.spec.name}: a score is not a number")
         return scores
 
     def heat_map(self, crop: Crop) -> NDArray[np.float32]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from ml.detectors.registry import Detector, load_detector
 from ml.faces.detection import FaceDetector
 from tests.media_factory import make_face_video, make_video
 from tests.tiny_detector import NAME, write_tiny_detector
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The test processes share the cores already.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

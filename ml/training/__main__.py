@@ -32,7 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
         commands.prepare(options.data, options.work, write=write)
     elif options.action == "train":
         commands.configure_logging(options.work)
-        commands.train(options.data, options.work, options.config, options.export, write=write)
+        commands.train(
+            options.data,
+            options.work,
+            options.config,
+            start_from=options.start_from,
+            export=options.export,
+            write=write,
+        )
     elif options.action == "export":
         commands.export(options.work, options.config, options.folder, write=write)
     else:

@@ -29,6 +29,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="folder with real/<source>/ and fake/<source>/ portraits")
     parser.add_argument("--work", type=Path, required=True, help="folder for the face list, checkpoints and metrics")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="settings of the run, TOML")
+    parser.add_argument("--start-from", type=Path, help="WORK of an earlier stage to begin with its weights")
     parser.add_argument("--export", type=Path, help="detector folder to write (default: WORK/detector)")
 
 
@@ -46,7 +47,9 @@ def prepare(data: Path, work: Path, *, write: Write) -> None:
         write(f"{fate}: {count}\n")
 
 
-def train(data: Path, work: Path, config_path: Path, export: Path | None, *, write: Write) -> None:
+def train(
+    data: Path, work: Path, config_path: Path, *, start_from: Path | None, export: Path | None, write: Write
+) -> None:
     """Find faces where that is not done, train or go on training, and write the detector."""
     config = TrainingConfig.load(config_path)
     prepare(data, work, write=write)
@@ -57,7 +60,7 @@ def train(data: Path, work: Path, config_path: Path, export: Path | None, *, wri
             bar.update(step - bar.n)
             bar.set_postfix(loss=f"{loss:.3f}")
 
-        state = trainer.train(config, faces, data, work, on_step=show)
+        state = trainer.train(config, faces, data, work, on_step=show, start_from=start_from)
     _export(state, config, export or work / "detector", write)
 
 

@@ -23,7 +23,7 @@ class TrainingConfig:
     over the last ``decay_steps`` to the share ``decay_floor``.
     ``micro_batch`` faces go through the network at once (32 no longer fit the caches of small machines); it
     changes the speed, not the result. ``padding_jitter`` widens or narrows the margin around the box by up to that
-    share of its side.
+    share of its side. ``blending_ratios`` and ``colour_strength`` are those of :class:`ml.training.fakes.FakeStyle`.
     """
 
     name: str
@@ -46,6 +46,8 @@ class TrainingConfig:
     micro_batch: int = 16
     box_jitter: float = 0.08
     padding_jitter: float = 0.1
+    blending_ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
+    colour_strength: tuple[float, float] = (0.15, 1.0)
     learning_rate: float = 3e-4
     weight_decay: float = 0.01
     warmup_steps: int = 80

@@ -24,7 +24,6 @@ Picture = NDArray[np.float32]
 WHOLE_FACE = (Region.WHOLE, Region.TALL, Region.INNER, Region.SQUARE)
 FACE_PARTS = (Region.LOWER, Region.MOUTH, Region.NOSE_MOUTH, Region.EYES, Region.NOSE)
 SPEAKING_PARTS = (Region.LOWER, Region.MOUTH, Region.NOSE_MOUTH)
-BLENDING_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 
 
 class FakeKind(StrEnum):
@@ -33,6 +32,18 @@ class FakeKind(StrEnum):
     REENACT = "reenact"
     RECONSTRUCT = "reconstruct"
     SWAP = "swap"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeStyle:
+    """How plain self-blended fakes are.
+
+    ``blending_ratios``: how much of the source shows, drawn evenly; the paper's by default. ``colour_strength``:
+    bounds of a factor on colour changes, at 1 of which a channel moves by up to 20 levels.
+    """
+
+    blending_ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
+    colour_strength: tuple[float, float] = (0.15, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +64,20 @@ class Donor:
 
 
 def make_fake(
-    kind: FakeKind, picture: Picture, landmarks: Points, rng: np.random.Generator, donor: Donor | None = None
+    kind: FakeKind,
+    picture: Picture,
+    landmarks: Points,
+    rng: np.random.Generator,
+    *,
+    donor: Donor | None = None,
+    style: FakeStyle | None = None,
 ) -> FakePair:
     """Make a fake of the wanted kind. A SWAP needs a donor."""
+    style = style or FakeStyle()
     if kind is FakeKind.SELF_BLEND:
-        return _self_blend(picture, landmarks, _pick(WHOLE_FACE, rng), rng)
+        return _self_blend(picture, landmarks, _pick(WHOLE_FACE, rng), rng, style=style, reach=1.0)
     if kind is FakeKind.PART_BLEND:
-        return _self_blend(picture, landmarks, _pick(FACE_PARTS, rng), rng, reach=1.6)
+        return _self_blend(picture, landmarks, _pick(FACE_PARTS, rng), rng, style=style, reach=1.6)
     if kind is FakeKind.REENACT:
         return _reenact(picture, landmarks, rng)
     if kind is FakeKind.RECONSTRUCT:
@@ -79,17 +97,17 @@ def _blend(real: Picture, source: Picture, mask: Mask) -> FakePair:
 
 
 def _self_blend(
-    picture: Picture, landmarks: Points, region: Region, rng: np.random.Generator, reach: float = 1.0
+    picture: Picture, landmarks: Points, region: Region, rng: np.random.Generator, *, style: FakeStyle, reach: float
 ) -> FakePair:
     """Paste a slightly changed copy of the face onto itself. Either side may be the changed one, as in the paper."""
     height, width = picture.shape[:2]
     source = target = picture
     if rng.random() < 0.5:
-        source = change_look(picture, rng)
+        source = change_look(picture, rng, style)
     else:
-        target = change_look(picture, rng)
+        target = change_look(picture, rng, style)
     source = _shift(source, landmarks, rng, reach)
-    mask = draw_mask(landmarks, region, height, width, rng) * float(rng.choice(BLENDING_RATIOS))
+    mask = draw_mask(landmarks, region, height, width, rng) * float(rng.choice(style.blending_ratios))
     return _blend(target, source, mask.astype(np.float32))
 
 
@@ -170,20 +188,26 @@ def match_colour(source: Picture, target: Picture, mask: Mask, strength: float) 
     return np.asarray(np.clip(source + strength * (matched - source), 0.0, 255.0), dtype=np.float32)
 
 
-def change_look(picture: Picture, rng: np.random.Generator) -> Picture:
+def change_look(picture: Picture, rng: np.random.Generator, style: FakeStyle) -> Picture:
     """Colour, then sharpness, each with some chance; never neither."""
     colour, frequency = rng.random() < 0.75, rng.random() < 0.6
     if colour or not frequency:
-        picture = change_colour(picture, rng)
+        picture = change_colour(picture, rng, bounds=style.colour_strength)
     if frequency:
         picture = regenerate(picture, rng) if rng.random() < 0.4 else change_sharpness(picture, rng)
     return picture
 
 
-def change_colour(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -> Picture:
-    """Shift the channels, brightness, contrast and saturation. ``strength`` 1 moves a channel by up to 20 levels,
-    and mostly by much less: gross colour errors are the easy ones."""
-    strength = strength * rng.uniform(0.15, 1.0)
+def change_colour(
+    picture: Picture,
+    rng: np.random.Generator,
+    *,
+    strength: float = 1.0,
+    bounds: tuple[float, float] = (0.15, 1.0),
+) -> Picture:
+    """Shift the channels, brightness, contrast and saturation. ``strength``, times a factor drawn between
+    ``bounds``, is 1 where a channel moves by up to 20 levels."""
+    strength = strength * rng.uniform(*bounds)
     shift = rng.uniform(-20, 20, 3) * strength * (rng.random() < 0.7)
     gain = 1.0 + rng.uniform(-0.15, 0.15) * strength
     saturation = 1.0 + rng.uniform(-0.3, 0.3) * strength

@@ -22,7 +22,7 @@ from ml.faces.geometry import fit_face, pad_box
 from ml.training.config import TrainingConfig
 from ml.training.degradation import Degradation, degrade, draw_degradation
 from ml.training.faces_index import TrainingFace, read_picture
-from ml.training.fakes import Donor, FakeKind, make_fake
+from ml.training.fakes import Donor, FakeKind, FakeStyle, make_fake
 from ml.training.regions import Points
 
 Pixels = NDArray[np.uint8]
@@ -81,6 +81,7 @@ class FacePool:
         self._source_shares = shares / shares.sum()
         kinds = np.asarray(list(config.kind_shares.values()), dtype=np.float64)
         self._kind_shares = kinds / kinds.sum()
+        self._style = FakeStyle(config.blending_ratios, config.colour_strength)
         self._shapes = {source: np.stack([_face_shape(face) for face in found]) for source, found in self.real.items()}
 
     def draw_real(self, rng: np.random.Generator) -> TrainingFace:
@@ -128,7 +129,7 @@ class FacePool:
         kind = self.draw_kind(rng)
         portrait = self.load(face, rng, flip=bool(rng.random() < 0.5))
         donor = self.draw_donor(face, rng) if kind is FakeKind.SWAP else None
-        pair = make_fake(kind, portrait.picture, portrait.landmarks, rng, donor)
+        pair = make_fake(kind, portrait.picture, portrait.landmarks, rng, donor=donor, style=self._style)
         degradation = draw_degradation(rng, self.config.input_size)
         real, fake = self._finish(pair.real, degradation), self._finish(pair.fake, degradation)
         return Sample(real, {BLENDING: 0.0, SYNTHESIS: 0.0}, "real"), Sample(fake, {BLENDING: 1.0}, kind.value)

@@ -113,7 +113,6 @@ def run_step(state: TrainingState, batch: Batch, config: TrainingConfig) -> floa
         group["lr"] = learning_rate(config, state.step)
     weights = loss_weights(batch)
     targets = batch.targets * (1.0 - config.label_smoothing) + 0.5 * config.label_smoothing
-    # Pairs stand side by side; taking every k-th face gives each micro-batch a bit of everything.
     parts = max(math.ceil(len(batch.faces) / config.micro_batch), 1)
     state.optimizer.zero_grad(set_to_none=True)
     total = 0.0
@@ -184,6 +183,12 @@ def load_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) 
     return True
 
 
+def _start_from(state: TrainingState, folder: Path) -> None:
+    data: dict[str, Any] = torch.load(folder / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
+    state.model.load_state_dict(data["average"], strict=True)
+    state.average = {name: value.detach().clone() for name, value in data["average"].items()}
+
+
 # Settings that decide no weight: they may change between a checkpoint and its continuation or export.
 HARMLESS = frozenset(
     {"name", "version", "title", "licence", "threads", "workers", "validate_every", "checkpoint_every"}
@@ -237,12 +242,19 @@ def train(
     *,
     on_step: Callable[[int, float], None] | None = None,
     pretrained: bool = True,
+    start_from: Path | None = None,
 ) -> TrainingState:
-    """Train to ``config.steps``, going on from the checkpoint in ``folder`` if there is one."""
+    """Train to ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
+
+    ``start_from`` is the folder of an earlier stage, whose averaged weights a new run begins with; its optimiser
+    and its learning rate are not taken over.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     state = new_state(config, pretrained=pretrained)
     resumed = load_checkpoint(state, config, folder)
+    if start_from is not None and not resumed:
+        _start_from(state, start_from)
     training, held_out = split_people(faces, config.validation_share, config.seed)
     _log_run(config, faces, folder, training=len(training), held_out=len(held_out), step=state.step if resumed else 0)
     pool = FacePool(training, root, config)

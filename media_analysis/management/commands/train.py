@@ -15,7 +15,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         commands.configure_logging(options["work"])
-        commands.train(options["data"], options["work"], options["config"], options["export"], write=self._write)
+        commands.train(
+            options["data"],
+            options["work"],
+            options["config"],
+            start_from=options["start_from"],
+            export=options["export"],
+            write=self._write,
+        )
 
     def _write(self, text: str) -> None:
         self.stdout.write(text, ending="")

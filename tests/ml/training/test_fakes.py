@@ -39,7 +39,7 @@ def test_a_mouth_mask_leaves_the_eyes_alone() -> None:
 def test_a_fake_differs_from_its_real_side_inside_the_mask_only(kind: FakeKind) -> None:
     donor = Donor(portrait(2), POINTS + 2)
     for seed in range(5):
-        pair = make_fake(kind, portrait(), POINTS, np.random.default_rng(seed), donor)
+        pair = make_fake(kind, portrait(), POINTS, np.random.default_rng(seed), donor=donor)
         assert pair.real.shape == pair.fake.shape == (SIZE, SIZE, 3)
         outside = pair.mask == 0
         assert outside.any()
@@ -52,14 +52,14 @@ def test_a_fake_differs_from_its_real_side_inside_the_mask_only(kind: FakeKind) 
 @pytest.mark.parametrize("kind", [FakeKind.REENACT, FakeKind.RECONSTRUCT, FakeKind.SWAP])
 def test_the_real_side_stays_the_portrait_before_compression(kind: FakeKind) -> None:
     picture = portrait()
-    pair = make_fake(kind, picture, POINTS, np.random.default_rng(0), Donor(portrait(2), POINTS))
+    pair = make_fake(kind, picture, POINTS, np.random.default_rng(0), donor=Donor(portrait(2), POINTS))
     np.testing.assert_array_equal(pair.real, portrait())
 
 
 def test_making_a_fake_does_not_write_into_the_portrait() -> None:
     picture = portrait()
     for kind in FakeKind:
-        make_fake(kind, picture, POINTS, np.random.default_rng(0), Donor(portrait(2), POINTS))
+        make_fake(kind, picture, POINTS, np.random.default_rng(0), donor=Donor(portrait(2), POINTS))
     np.testing.assert_array_equal(picture, portrait())
 
 

@@ -222,3 +222,13 @@ def test_a_second_export_keeps_the_model_card(data: Data, tmp_path: Path) -> Non
     export_detector(trainer.averaged_model(state, config), config, folder)
     assert (folder / "MODEL_CARD.md").read_text() == "# Card\n"
     assert sorted(path.name for path in folder.iterdir()) == ["MODEL_CARD.md", "detector.json", "model.safetensors"]
+
+
+def test_a_second_stage_begins_with_the_first_ones_average(data: Data, tmp_path: Path) -> None:
+    root, faces = data
+    first = run(tiny_config(steps=3), data, tmp_path / "first")
+    # Without a learning rate a step moves nothing.
+    config = tiny_config(steps=1, seed=9, learning_rate=0.0)
+    second = trainer.train(config, faces, root, tmp_path / "second", pretrained=False, start_from=tmp_path / "first")
+    assert torch.equal(second.model.fc.weight, first.average["fc.weight"])
+    assert not torch.equal(second.model.fc.weight, first.model.fc.weight)

@@ -123,7 +123,7 @@ def portrait() -> Frame:
     """The portrait with one frontal face, (512, 512, 3) RGB. Do not write into it."""
     from skimage import data
 
-    picture = np.ascontiguousarray(data.astronaut()[..., :3], dtype=np.uint8)
+    picture = np.ascontiguousarray(data.astronaut()[..., :3], dtype=np.uint8)  # type: ignore[no-untyped-call]
     picture.flags.writeable = False
     return picture
 

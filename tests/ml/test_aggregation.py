@@ -132,7 +132,7 @@ def test_a_clip_fake_in_its_second_half_alone_is_stable() -> None:
 
     halves = interleaved_halves(scores, Aggregation.MEAN)
 
-    assert halves == (pytest.approx(0.5), pytest.approx(0.5))
+    assert halves == pytest.approx((0.5, 0.5))
 
 
 def test_alternating_scores_are_unstable() -> None:

@@ -52,9 +52,9 @@ def server(source: Path) -> Iterator[str]:
     http.server_close()
 
 
-def refused(source: str | Path, directory: Path, **options: str) -> None:
+def refused(source: str | Path, directory: Path, *, sha256: str = "") -> None:
     with pytest.raises(AnalysisError) as caught:
-        fetch_weights(source, directory, **options)
+        fetch_weights(source, directory, sha256=sha256)
     assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE
     assert not list(directory.glob(".*.part"))
 

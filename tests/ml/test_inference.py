@@ -120,7 +120,7 @@ def test_a_fake_is_called_fake(face_clip: Path, always_fake: Detector, finder: F
 
     assert (result.outcome, result.reason) == (Outcome.FAKE, None)
     assert result.confidence == pytest.approx(100, abs=0.1)
-    assert result.timestamps == ((0.0, pytest.approx(result.media.duration)),)
+    assert list(result.timestamps) == [pytest.approx((0.0, result.media.duration))]
     assert (result.real_frames, result.fake_frames, result.real_to_fake_ratio) == (0, 9, 0.0)
 
 

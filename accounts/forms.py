@@ -45,6 +45,11 @@ class SignUpForm(BaseUserCreationForm[User]):
 class LogInForm(AuthenticationForm):
     """Takes the user name or the e-mail address, and says so."""
 
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": _("The name or the password is wrong."),
+    }
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].label = _("User name or e-mail address")

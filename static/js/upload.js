@@ -30,7 +30,8 @@ if (form) {
     return new Intl.NumberFormat(language, { style: "unit", unit, maximumFractionDigits: 1 }).format(size);
   };
 
-  const showError = (text) => {
+  const showError = (text, isError = true) => {
+    errorBox.classList.toggle("notice-error", isError);
     errorText.textContent = text;
     errorBox.hidden = false;
     errorBox.scrollIntoView({ block: "nearest" });
@@ -69,11 +70,11 @@ if (form) {
     }
   };
 
-  const stop = (text) => {
+  const stop = (text, isError = true) => {
     request = null;
     setBusy(false);
     announcement.textContent = "";
-    showError(text);
+    showError(text, isError);
     submit.focus();
   };
 
@@ -124,7 +125,7 @@ if (form) {
     request.upload.addEventListener("load", showChecking);
     request.addEventListener("load", finish);
     request.addEventListener("error", () => stop(texts.textNetwork));
-    request.addEventListener("abort", () => stop(texts.textCancelled));
+    request.addEventListener("abort", () => stop(texts.textCancelled, false));
     setBusy(true);
     showProgress(0, file.size);
     request.send(body);

@@ -1,0 +1,26 @@
+"""The pages for when something is wrong come without what the others rely on."""
+
+from __future__ import annotations
+
+import pytest
+from django.template.loader import render_to_string
+from django.test import Client
+
+
+@pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html"])
+def test_an_error_page_needs_neither_request_nor_context(name: str) -> None:
+    page = render_to_string(name)
+    assert page.count("<h1>") == 1
+    assert "<html" in page
+
+
+def test_an_unknown_address_has_a_page(db: None) -> None:
+    answer = Client().get("/no/such/page/")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.content.decode()
+
+
+def test_a_form_without_its_mark_is_told_to_be_sent_again(db: None) -> None:
+    answer = Client(enforce_csrf_checks=True).post("/accounts/login/", {"username": "owner", "password": "guess"})
+    assert answer.status_code == 403
+    assert "This form has expired" in answer.content.decode()

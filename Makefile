@@ -65,6 +65,7 @@ check: setup-dev ## Format, lint, types, layers, migrations, translations, schem
 	djlint --check --lint --quiet templates
 	python manage.py check --fail-level WARNING
 	python manage.py makemigrations --check --dry-run
+	@mkdir -p build
 	python manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
 	diff -u docs/openapi.yaml build/openapi.yaml
 	./scripts/check_translations

@@ -28,9 +28,12 @@ def page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBas
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            return view(request, *args, **kwargs)
+            response = view(request, *args, **kwargs)
         except SentinelError as error:
-            return answer_error(request, error)
+            response = answer_error(request, error)
+        # Computers are shared: the next person's "back" button must not show it.
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
 
     return login_required(guarded)
 

@@ -20,7 +20,5 @@ def result(request: SignedInRequest, public_id: str) -> HttpResponse:
         return render(request, "reports/failed.html", {"analysis": analysis, "reason": reason_text(analysis)})
     if not analysis.is_finished:
         context = {"analysis": analysis, "position": selectors.queue_position(analysis)}
-        response = render(request, "reports/progress.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return render(request, "reports/progress.html", context)
     return render(request, "reports/result.html", {"analysis": analysis, "report": present(analysis)})

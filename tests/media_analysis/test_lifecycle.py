@@ -178,7 +178,7 @@ def test_an_interrupted_deletion_is_completed(owner: User) -> None:
     media = make_media(owner, deleted_at=timezone.now() - LONG_AGO)
     assert services.complete_deletions() == 1
     assert not Media.objects.exists()
-    assert not default_storage.exists(media.file.name)
+    assert not default_storage.exists(str(media.file))
     assert DeletionReceipt.objects.count() == 1
 
 
@@ -188,13 +188,13 @@ def test_what_a_killed_web_process_left_is_swept(owner: User, settings: Any) -> 
     fresh = default_storage.save("media/" + "1" * 24 + "/original", a_file())
     half = Path(settings.FILE_UPLOAD_TEMP_DIR) / "half.upload"
     half.write_bytes(b"half")
-    for path in (default_storage.path(orphan), default_storage.path(kept.file.name), half):
+    for path in (default_storage.path(orphan), default_storage.path(str(kept.file)), half):
         age(Path(path))
     assert housekeeping.sweep_abandoned_files() == 2
     assert not half.exists()
     assert not default_storage.exists(orphan)
     assert default_storage.exists(fresh)
-    assert default_storage.exists(kept.file.name)
+    assert default_storage.exists(str(kept.file))
 
 
 def a_file() -> Any:

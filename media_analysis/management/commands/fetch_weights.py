@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -44,7 +45,7 @@ class Command(BaseCommand):
                         source,
                         settings.SENTINEL_WEIGHTS_DIR / name,
                         sha256=options["sha256"],
-                        on_progress=lambda done, size, bar=bar: show(bar, done, size),
+                        on_progress=partial(show, bar),
                     )
                 self.stdout.write(str(path))
         except AnalysisError as error:

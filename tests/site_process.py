@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -13,12 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
+BOUNDARY = "----------a7c3f1e5b9d24680"
 PASSWORD = "a long and unlikely one"
 
 
@@ -109,6 +111,26 @@ class SiteProcess:
         return Member(self, name)
 
 
+class MultipartBody:
+    """A form with one file, read as it is sent: requests itself would first hold it all in memory."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        tail = f"\r\n--{BOUNDARY}--\r\n"
+        self._parts: list[BinaryIO] = [io.BytesIO(head.encode()), file, io.BytesIO(tail.encode())]
+        self._length = len(head.encode()) + os.fstat(file.fileno()).st_size + len(tail)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, size: int = -1) -> bytes:
+        while self._parts:
+            if piece := self._parts[0].read(size):
+                return piece
+            self._parts.pop(0)
+        return b""
+
+
 class Member:
     """A user's browser, without the browser."""
 
@@ -132,12 +154,15 @@ class Member:
         assert answer.url.endswith("/analyses/new/"), answer.text
 
     def upload(self, path: Path) -> requests.Response:
+        """Send a file as a browser does, a piece at a time."""
         with path.open("rb") as file:
+            body = MultipartBody(file, path.name)
+            token = str(self.session.cookies["csrftoken"])
             return self.session.post(
                 f"{self.site.url}/api/v1/analyses/",
-                files={"file": (path.name, file)},
-                headers={"X-CSRFToken": self.session.cookies["csrftoken"]},
-                timeout=120,
+                data=body,
+                headers={"X-CSRFToken": token, "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+                timeout=600,
             )
 
     def analysis(self, public_id: str) -> dict[str, Any]:

@@ -119,9 +119,8 @@ def report(what: str, seconds: float, peer: float, peer_name: str) -> None:
 
 
 def report_memory(before: int, peak: int) -> None:
-    write(
-        f"  web process {before / MEGABYTE:.0f} MB before, peak {peak / MEGABYTE:.0f} MB (+{(peak - before) / MEGABYTE:.0f})"
-    )
+    grown = (peak - before) / MEGABYTE
+    write(f"  web process {before / MEGABYTE:.0f} MB before, peak {peak / MEGABYTE:.0f} MB (+{grown:.0f})")
 
 
 def write(line: str) -> None:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
@@ -124,6 +125,22 @@ def _opening_error(error: Exception) -> AnalysisError:
     if isinstance(error, av.FFmpegError) and error.errno == errno.EINVAL:
         return AnalysisError(ErrorCode.UNSUPPORTED_TYPE, f"format not allowed: {error}")
     return AnalysisError(ErrorCode.UNREADABLE_MEDIA, str(error))
+
+
+def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The stream's packets, then an empty one that flushes the decoder. Raises av.FFmpegError where the file breaks off."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError:
+            # A transport stream may announce more streams midway, and PyAV stumbles over their packets. The
+            # container has moved past the packet, so go on after it.
+            packets = container.demux(stream)
+            continue
+        yield packet
 
 
 def video_stream(container: InputContainer) -> VideoStream:

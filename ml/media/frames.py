@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.contracts import AnalysisError, ErrorCode
-from ml.media.container import open_container, video_stream
+from ml.media.container import open_container, packets_of, video_stream
 from ml.media.probe import clockwise_rotation, nominal_rate, probe
 
 SAMPLED_FRAMES = 32
@@ -66,7 +66,7 @@ class FrameReader:
             rate = nominal_rate(stream)
             origin: float | None = None
             latest = 0.0
-            for frame in self._frames(container.demux(stream)):
+            for frame in self._frames(packets_of(container, stream)):
                 index = self.decoded
                 self.decoded += 1
                 time = frame.time if frame.pts is not None and frame.time_base else None

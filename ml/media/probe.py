@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ml.contracts import AnalysisError, ErrorCode, MediaInfo, MediaKind
-from ml.media.container import open_container, video_stream
+from ml.media.container import open_container, packets_of, video_stream
 from ml.media.photos import picture_format, probe_photo
 
 # A rate outside is a broken header, not a camera.
@@ -83,7 +83,7 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
     stream.thread_type = "NONE"
     found = _Packets()
     seen = 0
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets)

@@ -1,4 +1,4 @@
-"""``python -m ml.training prepare|train|export|evaluate``."""
+"""``python -m ml.training prepare|train|calibrate|export|evaluate``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, help="detector folder to write")
     export.add_argument("--work", type=Path, required=True, help="folder of the checkpoint")
     export.add_argument("--config", type=Path, default=commands.DEFAULT_CONFIG, help="settings of the run, TOML")
+    calibrate = actions.add_parser("calibrate", help="bring the outputs to one scale, on held-out people")
+    calibrate.add_argument("data", type=Path, help="folder of the training portraits")
+    calibrate.add_argument("--work", type=Path, required=True, help="folder of face list and checkpoint")
+    calibrate.add_argument("--config", type=Path, default=commands.DEFAULT_CONFIG, help="settings of the run, TOML")
+    calibrate.add_argument("--false-alarms", type=float, default=0.05, help="share of real faces above one half")
     commands.add_evaluate_arguments(actions.add_parser("evaluate", help="measure a detector on labelled media"))
     return parser
 
@@ -40,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             export=options.export,
             write=write,
         )
+    elif options.action == "calibrate":
+        commands.calibrate(options.data, options.work, options.config, false_alarms=options.false_alarms, write=write)
     elif options.action == "export":
         commands.export(options.work, options.config, options.folder, write=write)
     else:

@@ -22,7 +22,7 @@ class TrainingConfig:
     box's edges, as a share of its side. The learning rate warms up, stays, and falls
     over the last ``decay_steps`` to the share ``decay_floor``.
     ``micro_batch`` faces go through the network at once (32 no longer fit the caches of small machines); it
-    changes the speed, not the result. ``padding_jitter`` widens or narrows the margin around the box by up to that
+    changes the speed, not the result. ``calibration`` is (scale, offset) of each output's logit, applied at export. ``padding_jitter`` widens or narrows the margin around the box by up to that
     share of its side. ``blending_ratios`` and ``colour_strength`` are those of :class:`ml.training.fakes.FakeStyle`.
     """
 
@@ -67,6 +67,7 @@ class TrainingConfig:
     workers: int = 1
     thresholds: dict[str, float] = field(default_factory=lambda: {"fake": 0.7, "real": 0.3, "frame": 0.5})
     aggregation: str = "mean"
+    calibration: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:
@@ -79,7 +80,9 @@ class TrainingConfig:
         unknown = sorted(set(data) - {item.name for item in fields(cls)})
         if unknown:
             raise ValueError(f"unknown settings: {', '.join(unknown)}")
-        tuples = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        tuples: dict[str, Any] = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        if "calibration" in data:
+            tuples["calibration"] = {name: tuple(value) for name, value in data["calibration"].items()}
         return cls(**{**data, **tuples})
 
     def to_json(self) -> str:

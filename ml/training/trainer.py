@@ -192,19 +192,19 @@ def _start_from(state: TrainingState, folder: Path) -> None:
 # Settings that decide no weight: they may change between a checkpoint and its continuation or export.
 HARMLESS = frozenset(
     {"name", "version", "title", "licence", "threads", "workers", "validate_every", "checkpoint_every"}
-    | {"validation_pairs", "validation_synthesis_pairs", "thresholds", "aggregation"}
+    | {"validation_pairs", "validation_synthesis_pairs", "thresholds", "aggregation", "calibration"}
 )
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, samples: Sequence[Sample], config: TrainingConfig) -> Tensor:
-    """Probabilities (n, outputs) of samples, in order."""
+def predict_logits(model: nn.Module, samples: Sequence[Sample], config: TrainingConfig) -> Tensor:
+    """Logits (n, outputs) of samples, in order."""
     model.eval()
     chunks = []
     for start in range(0, len(samples), config.micro_batch):
         batch = to_batch(samples[start : start + config.micro_batch], config.outputs)
         faces = to_input(batch.faces, config.mean, config.std).contiguous(memory_format=torch.channels_last)
-        chunks.append(model(faces).sigmoid())
+        chunks.append(model(faces))
     return torch.cat(chunks)
 
 
@@ -273,7 +273,8 @@ def train(
         if state.step % config.checkpoint_every == 0 or state.step == config.steps:
             save_checkpoint(state, config, folder)
         if validation and (state.step % config.validate_every == 0 or state.step == config.steps):
-            metrics = validation_metrics(predict(averaged_model(state, config), validation, config), validation, config)
+            logits = predict_logits(averaged_model(state, config), validation, config)
+            metrics = validation_metrics(logits.sigmoid(), validation, config)
             logger.info("step %d validation %s", state.step, {k: round(v, 4) for k, v in metrics.items()})
             with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.step, **metrics}) + "\n")

@@ -17,13 +17,14 @@ class TrainingConfig:
     """Everything that decides the weights, besides the data and the software.
 
     ``source_shares``: how often a pair's face comes from each source of real portraits. ``kind_shares``: how often
-    each kind of fake is made. ``step_pairs`` and ``step_synthesis_pairs`` pairs make one step; a synthesis pair is
-    a generated portrait and a real one of ``synthesis_real_source``. ``box_jitter`` is the largest shift of a face
-    box's edges, as a share of its side. The learning rate warms up, stays, and falls
-    over the last ``decay_steps`` to the share ``decay_floor``.
-    ``micro_batch`` faces go through the network at once (32 no longer fit the caches of small machines); it
-    changes the speed, not the result. ``calibration`` is (scale, offset) of each output's logit, applied at export. ``padding_jitter`` widens or narrows the margin around the box by up to that
-    share of its side. ``blending_ratios`` and ``colour_strength`` are those of :class:`ml.training.fakes.FakeStyle`.
+    each kind of fake is made; ``blending_ratios`` and ``colour_strength`` are those of
+    :class:`ml.training.fakes.FakeStyle`. ``step_pairs`` and ``step_synthesis_pairs`` pairs make one step; a
+    synthesis pair is a generated portrait and a real one of ``synthesis_real_source``. ``micro_batch`` faces go
+    through the network at once (32 no longer fit the caches of small machines); it changes the speed, not the
+    result. ``box_jitter`` is the largest shift of a face box's edges, ``padding_jitter`` the largest change of the
+    margin around it, both as shares of its side. The learning rate warms up, stays, and falls over the last
+    ``decay_steps`` to the share ``decay_floor``. ``calibration`` is (scale, offset) of each output's logit, applied
+    at export.
     """
 
     name: str

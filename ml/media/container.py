@@ -128,7 +128,10 @@ def _opening_error(error: Exception) -> AnalysisError:
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The stream's packets, then an empty one that flushes the decoder. Raises av.FFmpegError where the file breaks off."""
+    """The stream's packets, then an empty one that flushes the decoder.
+
+    Raises av.FFmpegError where the file breaks off.
+    """
     packets = container.demux(stream)
     while True:
         try:

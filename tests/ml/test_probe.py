@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import time
 from pathlib import Path
 
 import av
 import pytest
+from PIL import Image
 
 from ml.contracts import AnalysisError, ErrorCode, MediaKind
 from ml.media.probe import probe
 from tests.media_factory import (
+    counter_frame,
     damage,
     make_animation,
     make_audio,
@@ -229,3 +233,33 @@ def test_a_huge_picture_in_a_small_file_is_refused_without_decoding_it(tmp_path:
 
 def test_a_picture_just_over_the_limit_is_refused(tmp_path: Path) -> None:
     assert refused(make_png_bomb(tmp_path / "a.png", width=10_000, height=8_001)) is ErrorCode.UNREADABLE_MEDIA
+
+
+def test_a_phone_photo_with_a_second_picture_inside_is_taken(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(counter_frame(number)) for number in (1, 2))
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
+
+    assert probe(tmp_path / "a.jpg").codec == "jpeg"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.mkv", "a.avi", "a.jpg", "a.heic"])
+def test_flipped_bytes_lead_to_facts_or_a_refusal(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith(("jpg", "heic")):
+        whole = make_face_image(path).read_bytes()
+    else:
+        whole = make_video(path, codec="mpeg4" if name.endswith("avi") else "libx264", count=12).read_bytes()
+    chance = random.Random(name)
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(chance.choice([1, 3, 30])):
+            data[chance.randrange(min(len(data), chance.choice([100, 10**9])))] = chance.randrange(256)
+        path.write_bytes(data)
+        try:
+            info = probe(path)
+        except AnalysisError:
+            continue
+        assert math.isfinite(info.duration)
+        assert math.isfinite(info.frame_rate)
+        assert info.duration >= 0
+        assert info.frame_count >= 1

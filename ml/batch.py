@@ -23,7 +23,6 @@ from ml.contracts import (
     AnalysisResult,
     ErrorCode,
     MediaInfo,
-    MediaKind,
     Outcome,
     ProgressCallback,
     Reason,
@@ -32,7 +31,7 @@ from ml.contracts import (
 from ml.detectors.catalog import DEFAULT_DETECTOR, find_detector
 from ml.detectors.registry import Detector, load_detector
 from ml.faces.detection import FaceDetector, ScaleRule
-from ml.inference import analyze_image, analyze_video
+from ml.inference import analyze
 from ml.media.container import has_media_signature
 from ml.media.frames import SAMPLED_FRAMES
 from ml.media.probe import probe
@@ -205,20 +204,15 @@ def _judge(
         info = _probe(item)
         if info is None:
             return None
-        if info.kind is MediaKind.IMAGE:
-            result = analyze_image(
-                item.path, detector, info=info, face_detector=finder, on_progress=show, parity=options.parity
-            )
-        else:
-            result = analyze_video(
-                item.path,
-                detector,
-                info=info,
-                face_detector=finder,
-                on_progress=show,
-                frames=options.frames,
-                parity=options.parity,
-            )
+        result = analyze(
+            item.path,
+            detector,
+            info=info,
+            face_detector=finder,
+            on_progress=show,
+            frames=options.frames,
+            parity=options.parity,
+        )
     except AnalysisError as error:
         return _Answer(item, time.monotonic() - started, code=error.code, detail=error.detail or str(error))
     except Exception as error:

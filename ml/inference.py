@@ -135,12 +135,42 @@ class _Job:
     parity: bool
 
 
-def analyze(path: Path | str, detector: Detector, **options: Any) -> AnalysisResult:
-    """Judge a video or a photo, told apart by content. Arguments and errors as for :func:`analyze_video`."""
-    info = probe(path)
+def analyze(
+    path: Path | str,
+    detector: Detector,
+    *,
+    info: MediaInfo | None = None,
+    face_detector: FaceDetector | None = None,
+    on_progress: ProgressCallback | None = None,
+    evidence: EvidenceSink | None = None,
+    frames: int = SAMPLED_FRAMES,
+    parity: bool = False,
+) -> AnalysisResult:
+    """Judge a video or a photo, told apart by content (`frames` is for videos).
+
+    Arguments and errors as for :func:`analyze_video`.
+    """
+    info = info or probe(path)
     if info.kind is MediaKind.IMAGE:
-        return analyze_image(path, detector, info=info, **options)
-    return analyze_video(path, detector, info=info, **options)
+        return analyze_image(
+            path,
+            detector,
+            info=info,
+            face_detector=face_detector,
+            on_progress=on_progress,
+            evidence=evidence,
+            parity=parity,
+        )
+    return analyze_video(
+        path,
+        detector,
+        info=info,
+        face_detector=face_detector,
+        on_progress=on_progress,
+        evidence=evidence,
+        frames=frames,
+        parity=parity,
+    )
 
 
 def analyze_video(

@@ -14,7 +14,7 @@ import pytest
 from ml import batch
 from ml.contracts import ErrorCode, Outcome, Reason
 from ml.infer import main
-from ml.inference import analyze_image
+from ml.inference import analyze
 from tests.media_factory import make_audio, make_face_image, make_image, truncate
 from tests.tiny_detector import NAME
 
@@ -153,7 +153,7 @@ def test_parity_is_passed_on(capsys: pytest.CaptureFixture[str], faces: Path) ->
 def test_a_crash_on_one_file_does_not_cost_the_others(
     capsys: pytest.CaptureFixture[str], faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = analyze_image
+    judge = analyze
     calls = []
 
     def crash_once(*arguments: Any, **options: Any) -> Any:
@@ -162,7 +162,7 @@ def test_a_crash_on_one_file_does_not_cost_the_others(
             raise RuntimeError("boom")
         return judge(*arguments, **options)
 
-    monkeypatch.setattr(batch, "analyze_image", crash_once)
+    monkeypatch.setattr(batch, "analyze", crash_once)
 
     code, out, _ = run(capsys, faces, faces, "--json", "--detector", "always-real")
 

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 # Longer than any upload takes, so that nothing in use is swept away.
 ABANDONED_AFTER = timedelta(hours=1)
-# A start, with the import of torch and the loading of a large ensemble on a busy machine, takes less.
-STUCK_AFTER = timedelta(seconds=90)
+# Between a message and its claim lies at most the import of torch, which takes less even on a busy machine.
+STUCK_AFTER = timedelta(seconds=60)
 
 
 def sweep_abandoned_files() -> int:

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -232,12 +232,17 @@ def requeue_stalled() -> int:
         release_analysis(analysis, Code.INTERNAL_ERROR)
         touched += 1
     lost_since = now - timedelta(seconds=settings.SENTINEL_REQUEUE_AFTER_SECONDS)
-    waiting = Analysis.objects.filter(status=Analysis.Status.QUEUED, created_at__lt=dead_since).order_by("created_at")
-    for analysis in waiting[:4]:
+    for analysis in _oldest_waiting().filter(created_at__lt=dead_since):
         if analysis.enqueued_at is None or analysis.enqueued_at < lost_since:
             enqueue(analysis)
             touched += 1
     return touched
+
+
+def tell_queue_again() -> None:
+    """Enqueue the oldest waiting analyses once more: at a start, since a killed worker's messages died with it."""
+    for analysis in _oldest_waiting():
+        enqueue(analysis)
 
 
 def complete_deletions() -> int:
@@ -252,6 +257,13 @@ def complete_deletions() -> int:
 def media_path(media: Media) -> Path:
     """Where the file lies on this machine's disk."""
     return Path(media.file.path)
+
+
+def _oldest_waiting() -> QuerySet[Analysis]:
+    """A few more than any worker takes ahead."""
+    few = 2 * settings.Q_CLUSTER["workers"] + 2
+    oldest = Analysis.objects.filter(status=Analysis.Status.QUEUED).order_by("created_at").values_list("pk", flat=True)
+    return Analysis.objects.filter(pk__in=list(oldest[:few])).order_by("created_at")
 
 
 def _owned(analysis: Analysis) -> Any:

@@ -113,6 +113,14 @@ def test_a_waiting_analysis_whose_message_was_lost_is_told_again(owner: User) ->
     assert services.requeue_stalled() == 0
 
 
+def test_a_start_tells_the_queue_of_the_oldest_that_wait(owner: User) -> None:
+    waiting = [make_analysis(owner, enqueued_at=timezone.now()) for _ in range(6)]
+    claim(waiting[0])
+    services.tell_queue_again()
+    told = [message.task["args"][0] for message in OrmQ.objects.order_by("pk")]
+    assert told == [analysis.pk for analysis in waiting[1:5]]
+
+
 @pytest.mark.parametrize(("code", "left"), [(Code.UNREADABLE_MEDIA, 9), (Code.MODEL_UNAVAILABLE, 10)])
 def test_only_our_own_failures_are_given_back(owner: User, code: Code, left: int) -> None:
     services.fail_analysis(claim(make_analysis(owner)), code)

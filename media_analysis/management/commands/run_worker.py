@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django_q.cluster import Cluster
 
-from media_analysis import housekeeping
+from media_analysis import housekeeping, services
 
 logger = logging.getLogger("sentinel.worker")
 
@@ -35,6 +35,9 @@ class Command(BaseCommand):
             sys.exit(EXIT_CONFIGURATION)
         if sys.platform == "linux":
             os.register_at_fork(after_in_child=die_with_parent)
+        services.tell_queue_again()
+        # A connection must not be shared with the processes that are forked now.
+        connections.close_all()
         cluster = Cluster()
         cluster.start()
         self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR}.")

@@ -79,7 +79,7 @@ def export(work: Path, config_path: Path, folder: Path, *, write: Write) -> None
 def calibrate(data: Path, work: Path, config_path: Path, *, false_alarms: float, write: Write) -> None:
     """Print the calibration for the settings file, and what calibrated scores held-out people get."""
     config = TrainingConfig.load(config_path)
-    _, held_out = split_people(read_index(work), config.validation_share, config.seed)
+    _, held_out = split_people(read_index(work), config.validation_share, config.split_seed)
     samples = validation_samples(FacePool(held_out, data, config))
     uncalibrated = replace(config, calibration={})
     logits = trainer.predict_logits(_last_model(work, uncalibrated), samples, config).double().numpy()

@@ -16,8 +16,9 @@ from ml.detectors.spec import IMAGENET_MEAN, IMAGENET_STD
 class TrainingConfig:
     """Everything that decides the weights, besides the data and the software.
 
-    ``source_shares``: how often a pair's face comes from each source of real portraits. ``kind_shares``: how often
-    each kind of fake is made; ``blending_ratios`` and ``colour_strength`` are those of
+    ``split_seed`` chooses the held-out people; stages that follow on each other need the same one, or the later
+    one's validation is of people that the earlier one saw. ``source_shares``: how often a pair's face comes from
+    each source of real portraits. ``kind_shares``: how often each kind of fake is made; ``blending_ratios`` and ``colour_strength`` are those of
     :class:`ml.training.fakes.FakeStyle`. ``step_pairs`` and ``step_synthesis_pairs`` pairs make one step; a
     synthesis pair is a generated portrait and a real one of ``synthesis_real_source``. ``micro_batch`` faces go
     through the network at once (32 no longer fit the caches of small machines); it changes the speed, not the
@@ -33,6 +34,7 @@ class TrainingConfig:
     licence: str
     seed: int
     steps: int
+    split_seed: int
     source_shares: dict[str, float]
     kind_shares: dict[str, float]
     synthesis_real_source: str

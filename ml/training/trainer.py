@@ -255,7 +255,7 @@ def train(
     resumed = load_checkpoint(state, config, folder)
     if start_from is not None and not resumed:
         _start_from(state, start_from)
-    training, held_out = split_people(faces, config.validation_share, config.seed)
+    training, held_out = split_people(faces, config.validation_share, config.split_seed)
     _log_run(config, faces, folder, training=len(training), held_out=len(held_out), step=state.step if resumed else 0)
     pool = FacePool(training, root, config)
     validation = validation_samples(FacePool(held_out, root, config)) if config.validation_pairs else []

@@ -36,6 +36,7 @@ def tiny_config(**changes: object) -> TrainingConfig:
         title="Tiny",
         licence="none",
         seed=5,
+        split_seed=5,
         steps=6,
         source_shares={"drawn": 1.0},
         kind_shares={"self_blend": 0.4, "part_blend": 0.2, "reenact": 0.1, "reconstruct": 0.1, "swap": 0.2},

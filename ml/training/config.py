@@ -18,14 +18,14 @@ class TrainingConfig:
 
     ``split_seed`` chooses the held-out people; stages that follow on each other need the same one, or the later
     one's validation is of people that the earlier one saw. ``source_shares``: how often a pair's face comes from
-    each source of real portraits. ``kind_shares``: how often each kind of fake is made; ``blending_ratios`` and ``colour_strength`` are those of
-    :class:`ml.training.fakes.FakeStyle`. ``step_pairs`` and ``step_synthesis_pairs`` pairs make one step; a
-    synthesis pair is a generated portrait and a real one of ``synthesis_real_source``. ``micro_batch`` faces go
-    through the network at once (32 no longer fit the caches of small machines); it changes the speed, not the
-    result. ``box_jitter`` is the largest shift of a face box's edges, ``padding_jitter`` the largest change of the
-    margin around it, both as shares of its side. The learning rate warms up, stays, and falls over the last
-    ``decay_steps`` to the share ``decay_floor``. ``calibration`` is (scale, offset) of each output's logit, applied
-    at export.
+    each source of real portraits. ``kind_shares``: how often each kind of fake is made; ``blending_ratios`` and
+    ``colour_strength`` are those of :class:`ml.training.fakes.FakeStyle`. ``step_pairs`` and
+    ``step_synthesis_pairs`` pairs make one step; a synthesis pair is a generated portrait and a real one of
+    ``synthesis_real_source``. ``micro_batch`` faces go through the network at once (32 no longer fit the caches of
+    small machines); it changes the speed, not the result. ``box_jitter`` is the largest shift of a face box's
+    edges, ``padding_jitter`` the largest change of the margin around it, both as shares of its side. The learning
+    rate warms up, stays, and falls over the last ``decay_steps`` to the share ``decay_floor``. ``calibration`` is
+    (scale, offset) of each output's logit, applied at export.
     """
 
     name: str

@@ -89,7 +89,7 @@ def test_the_owner_sees_the_result_with_its_numbers(done: Analysis, as_owner: Cl
 
 def test_evidence_is_a_picture_that_only_the_owners_browser_keeps(done: Analysis, as_owner: Client) -> None:
     answer: Any = as_owner.get(reverse("media_analysis:evidence", args=[done.public_id, "crop-0-9.jpg"]))
-    assert b"".join(answer.streaming_content) == b"crop"
+    assert answer.content == b"crop"
     assert answer["Content-Type"] == "image/jpeg"
     assert answer["Cache-Control"].startswith("private")
     assert answer["X-Content-Type-Options"] == "nosniff"

@@ -107,6 +107,4 @@ def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> Htt
         raise SentinelError(Code.NOT_FOUND)
     # Small, and read whole: a streamed answer from synchronous code is read whole too under ASGI, with a warning.
     with default_storage.open(stored) as picture:
-        return HttpResponse(
-            picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE}
-        )
+        return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE})

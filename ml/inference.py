@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
+from av import library_versions as ffmpeg_versions
 from numpy.typing import NDArray
 
 from ml.contracts import (
@@ -491,5 +491,5 @@ def _settings(job: _Job) -> dict[str, Any]:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that scores depend on."""
     names = ("torch", "timm", "facenet-pytorch", "numpy", "opencv-python-headless", "av", "pillow", "scipy")
-    ffmpeg = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    ffmpeg = ".".join(str(part) for part in ffmpeg_versions["libavcodec"])
     return {name: version(name) for name in names} | {"libavcodec": ffmpeg, "cuda": str(torch.version.cuda or "")}

@@ -34,7 +34,7 @@ def site(prepared: Path, tmp_path: Path) -> Iterator[SiteProcess]:
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Large enough that examining it takes seconds."""
-    return make_face_video(tmp_path_factory.mktemp("clips") / "long.mp4", seconds=8, size=(720, 540))
+    return make_face_video(tmp_path_factory.mktemp("clips") / "long.mp4", seconds=15, size=(800, 600))
 
 
 def query(site: SiteProcess, statement: str) -> list[Any]:
@@ -42,11 +42,14 @@ def query(site: SiteProcess, statement: str) -> list[Any]:
         return database.execute(statement).fetchall()
 
 
-def running_worker(site: SiteProcess) -> int:
-    """Waits until the analysis runs; returns the process that runs it."""
+def running_worker(site: SiteProcess, *, percent: int = 0) -> int:
+    """Waits until the analysis runs and has come so far; returns the process that runs it."""
 
     def found() -> list[Any]:
-        return query(site, "SELECT worker FROM media_analysis_analysis WHERE status = 'running' AND progress > 0")
+        return query(
+            site,
+            f"SELECT worker FROM media_analysis_analysis WHERE status = 'running' AND progress >= {percent}",  # noqa: S608 -- a number
+        )
 
     wait_until(lambda: bool(found()), seconds=90, what=lambda: f"a running analysis\n{site.log('worker')}")
     return int(found()[0][0].rpartition(":")[2])
@@ -58,7 +61,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_the_analysis_finishes_onc
     member = site.member("asha")
     site.start_worker()
     public_id = member.upload(long_clip).json()["id"]
-    psutil.Process(running_worker(site)).send_signal(signal.SIGKILL)
+    psutil.Process(running_worker(site, percent=5)).send_signal(signal.SIGKILL)
     done = member.wait_for(public_id)
     assert done["status"] == "done", done
     assert done["attempts"] == 2

@@ -27,6 +27,8 @@ def export_detector(model: FaceClassifier, config: TrainingConfig, folder: Path)
     temporary = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(state, temporary, metadata={"format": "pt"})
+    # safetensors creates files for their owner only; a web server runs as somebody else.
+    temporary.chmod(0o644)
     temporary.replace(weights)
     spec = DetectorSpec(
         name=config.name,

@@ -1,4 +1,6 @@
 from django.contrib import admin
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView
@@ -18,6 +20,8 @@ router.register("analyses", AnalysisViewSet, basename="analysis")
 
 urlpatterns = [
     path("", home, name="home"),
+    # Asked for by browsers on pages without a link to it, such as the admin's.
+    path("favicon.ico", lambda request: redirect(static("img/logo.svg"))),
     path("", include("media_analysis.urls")),
     path("", include("reports.urls")),
     path("accounts/", include("accounts.urls")),

@@ -42,17 +42,20 @@ def query(site: SiteProcess, statement: str) -> list[Any]:
         return database.execute(statement).fetchall()
 
 
-def running_worker(site: SiteProcess, *, percent: int = 0) -> int:
-    """Waits until the analysis runs and has come so far; returns the process that runs it."""
+def running_worker(site: SiteProcess, *, attempt: int = 1, percent: int = 0) -> int:
+    """Waits until this try of the analysis runs and has come so far; returns the process that runs it."""
+    statement = (
+        "SELECT worker FROM media_analysis_analysis WHERE status = 'running' "  # noqa: S608 -- numbers
+        f"AND attempts = {attempt:d} AND progress >= {percent:d}"
+    )
+    found: list[Any] = []
 
-    def found() -> list[Any]:
-        return query(
-            site,
-            f"SELECT worker FROM media_analysis_analysis WHERE status = 'running' AND progress >= {percent}",  # noqa: S608 -- a number
-        )
+    def runs() -> bool:
+        found[:] = query(site, statement)
+        return bool(found)
 
-    wait_until(lambda: bool(found()), seconds=90, what=lambda: f"a running analysis\n{site.log('worker')}")
-    return int(found()[0][0].rpartition(":")[2])
+    wait_until(runs, seconds=90, what=lambda: f"a running analysis\n{site.log('worker')}")
+    return int(found[0][0].rpartition(":")[2])
 
 
 def test_a_worker_killed_in_the_middle_is_replaced_and_the_analysis_finishes_once(
@@ -99,13 +102,10 @@ def test_three_lost_tries_fail_with_a_reason_and_a_retry_finishes(site: SiteProc
     public_id = member.upload(long_clip).json()["id"]
     site.start_worker()
     for attempt in (1, 2, 3):
-        wait_until(
-            lambda attempt=attempt: member.analysis(public_id)["attempts"] == attempt,  # type: ignore[misc]
-            seconds=90,
-            what=f"try {attempt}",
-        )
-        psutil.Process(running_worker(site)).send_signal(signal.SIGKILL)
-        wait_until(lambda: member.analysis(public_id)["status"] != "running", seconds=60, what="the loss to be noticed")
+        psutil.Process(running_worker(site, attempt=attempt)).send_signal(signal.SIGKILL)
+    wait_until(
+        lambda: member.analysis(public_id)["status"] == "failed", seconds=60, what="the third loss to be noticed"
+    )
     failed = member.analysis(public_id)
     assert (failed["status"], failed["error_code"]) == ("failed", "internal_error")
     page = member.session.get(f"{site.url}/analyses/{public_id}/", timeout=30)

@@ -1,16 +1,31 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.core.files.storage import default_storage
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import URLPattern, path, re_path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
-from media_analysis import services
+from media_analysis import evidence, selectors, services
+from media_analysis import feedback as feedback_service
 from media_analysis.errors import SentinelError
-from media_analysis.models import Analysis, DeletionReceipt, Media, Submission
+from media_analysis.models import Analysis, DeletionReceipt, Feedback, Media, Submission
+from media_analysis.wording import verdict_text
+
+CHUNK_BYTES = 256 * 1024
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -103,3 +118,251 @@ class DeletionReceiptAdmin(ReadOnlyAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
+
+
+class QueueFilter(admin.SimpleListFilter):
+    """What there is to do, unless something else is asked for."""
+
+    title = _("queue")
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("waiting", _("disagreements to review")),
+            ("unseen", _("disagreements without consent")),
+            ("agreements", _("agreements")),
+            ("all", _("everything")),
+        ]
+
+    def value(self) -> str:
+        return super().value() or "waiting"
+
+    def choices(self, changelist: ChangeList) -> Any:
+        for value, title in self.lookup_choices:
+            yield {
+                "selected": self.value() == value,
+                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "display": title,
+            }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> QuerySet[Feedback]:
+        disagreements = queryset.filter(opinion=Feedback.Opinion.DISAGREE)
+        match self.value():
+            case "waiting":
+                return disagreements.filter(review=Feedback.Review.WAITING, consent_at__isnull=False)
+            case "unseen":
+                return disagreements.filter(consent_at__isnull=True)
+            case "agreements":
+                return queryset.filter(opinion=Feedback.Opinion.AGREE)
+        return queryset
+
+
+class ReviewForm(ActionForm):
+    """Beside the list of actions: what "confirm as fake" needs to know."""
+
+    method = forms.ChoiceField(
+        label=_("Method of the fake:"),
+        choices=[("", "---------"), *Feedback.Method.choices],
+        required=False,
+    )
+
+
+@admin.register(Feedback)
+class FeedbackAdmin(ReadOnlyAdmin):
+    """The review queue: what users disagree with, and what the file really is.
+
+    A reviewer sees pictures and file only where their owner consented, and can neither give nor change a consent.
+    """
+
+    list_display = (
+        "public_id",
+        "verdict",
+        "score",
+        "opinion",
+        "has_consent",
+        "evidence_link",
+        "review",
+        "fake_method",
+        "reviewed_by",
+        "reviewed_at",
+        "updated_at",
+    )
+    list_filter = (QueueFilter, "review", "fake_method", "analysis__outcome", "analysis__detector")
+    search_fields = ("public_id", "analysis__public_id", "analysis__media__sha256")
+    list_select_related = ("analysis__media", "reviewed_by")
+    fields = (
+        "public_id",
+        "verdict",
+        "score",
+        "detector",
+        "opinion",
+        "comment",
+        "consent_at",
+        "exported_at",
+        "review",
+        "fake_method",
+        "reviewed_by",
+        "reviewed_at",
+        "sha256",
+        "pictures",
+    )
+    readonly_fields = ("verdict", "score", "detector", "sha256", "pictures")
+    change_form_template = "admin/media_analysis/feedback/change_form.html"
+    actions = ("confirm_as_real", "confirm_as_fake", "reject")
+    action_form = ReviewForm
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Feedback]:
+        return selectors.all_feedback()
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("media_analysis.review_feedback"))
+
+    @admin.display(description=_("verdict"))
+    def verdict(self, feedback: Feedback) -> str:
+        return capfirst(verdict_text(feedback.analysis))
+
+    @admin.display(description=_("fake probability"), ordering="analysis__fake_probability")
+    def score(self, feedback: Feedback) -> str:
+        """Of the person who decides, then over all faces; a dash where there is no score."""
+        both = (feedback.analysis.fake_probability, feedback.analysis.pooled_probability)
+        return " / ".join("–" if value is None else f"{value:.3f}" for value in both)
+
+    @admin.display(description=_("detector"))
+    def detector(self, feedback: Feedback) -> str:
+        return f"{feedback.analysis.detector} {feedback.analysis.detector_version}"
+
+    @admin.display(description=_("SHA-256"))
+    def sha256(self, feedback: Feedback) -> str:
+        return feedback.analysis.media.sha256
+
+    @admin.display(description=_("consent"), boolean=True)
+    def has_consent(self, feedback: Feedback) -> bool:
+        return feedback.consent_at is not None
+
+    @admin.display(description=_("evidence"))
+    def evidence_link(self, feedback: Feedback) -> str:
+        if feedback.consent_at is None:
+            return "–"
+        url = reverse("admin:media_analysis_feedback_change", args=[feedback.pk])
+        return format_html('<a href="{}">{}</a>', url, _("Look at it"))
+
+    @admin.display(description=_("pictures and file"))
+    def pictures(self, feedback: Feedback) -> str | SafeString:
+        if feedback.consent_at is None:
+            return gettext("Its owner has not consented: nobody but the owner may see it.")
+        names = [stored.rpartition("/")[2] for stored in feedback.analysis.evidence]
+        urls = [(reverse("admin:media_analysis_feedback_evidence", args=[feedback.pk, name]), name) for name in names]
+        link = format_html(
+            '<p><a href="{}">{}</a></p>',
+            reverse("admin:media_analysis_feedback_file", args=[feedback.pk]),
+            _("Download the file"),
+        )
+        return link + format_html_join(
+            " ", '<a href="{0}"><img src="{0}" alt="{1}" height="160" loading="lazy"></a>', urls
+        )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {
+            "may_review": self.has_review_permission(request),
+            "decisions_url": reverse("admin:media_analysis_feedback_changelist") + "?queue=all",
+            "methods": Feedback.Method.choices,
+        }
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
+
+    def get_urls(self) -> list[URLPattern]:
+        guard = self.admin_site.admin_view
+        return [
+            path("<int:pk>/file/", guard(self.serve_file), name="media_analysis_feedback_file"),
+            re_path(
+                rf"^(?P<pk>\d+)/evidence/(?P<name>{evidence.NAME_PATTERN})$",
+                guard(self.serve_evidence),
+                name="media_analysis_feedback_evidence",
+            ),
+            *super().get_urls(),
+        ]
+
+    def serve_evidence(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """A picture of the evidence, for reviewers."""
+        stored = evidence.find(self._consented(request, pk).analysis, name)
+        if stored is None or not default_storage.exists(stored):
+            raise Http404
+        with default_storage.open(stored) as picture:
+            return HttpResponse(
+                picture.read(), content_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
+            )
+
+    def serve_file(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        """The file as received, for reviewers. Who takes it is written down."""
+        feedback = self._consented(request, pk)
+        media = feedback.analysis.media
+        if not default_storage.exists(str(media.file)):
+            raise Http404
+        self.log_change(request, feedback, gettext("Took the file to review it."))
+        return StreamingHttpResponse(
+            _read_in_pieces(str(media.file)),
+            # Never shown in the page: these are a stranger's bytes.
+            content_type="application/octet-stream",
+            headers={
+                "Content-Disposition": f'attachment; filename="{media.sha256}"',
+                "Content-Length": str(media.size),
+                "Cache-Control": "private, no-store",
+            },
+        )
+
+    def _consented(self, request: HttpRequest, pk: int) -> Feedback:
+        """The feedback, if its file may be looked at by this reviewer."""
+        if not self.has_review_permission(request):
+            raise PermissionDenied
+        feedback = self.get_queryset(request).filter(pk=pk, consent_at__isnull=False).first()
+        if feedback is None:
+            raise Http404
+        return feedback
+
+    @admin.action(description=_("Confirm as real"), permissions=["review"])
+    def confirm_as_real(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
+        self._decide(request, queryset, Feedback.Review.REAL)
+
+    @admin.action(description=_("Confirm as fake, made by the method beside"), permissions=["review"])
+    def confirm_as_fake(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
+        method = request.POST.get("method", "")
+        if method not in Feedback.Method.values:
+            self.message_user(request, _("Choose the method of the fake first, or “unknown method”."), messages.ERROR)
+            return
+        self._decide(request, queryset, Feedback.Review.FAKE, Feedback.Method(method))
+
+    @admin.action(description=_("Do not use"), permissions=["review"])
+    def reject(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
+        self._decide(request, queryset, Feedback.Review.REJECTED)
+
+    def _decide(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Feedback],
+        decision: Feedback.Review,
+        method: Feedback.Method | None = None,
+    ) -> None:
+        reviewer: Any = request.user
+        decided = 0
+        for feedback in queryset:
+            if feedback_service.review_feedback(feedback, reviewer=reviewer, decision=decision, method=method):
+                decided += 1
+                said = f"{decision.label}: {method.label}" if method else str(decision.label)
+                self.log_change(request, feedback, said)
+            else:
+                refused = gettext("%(feedback)s: its owner has not consented, so it cannot be confirmed.")
+                self.message_user(request, refused % {"feedback": feedback}, messages.WARNING)
+        if decided:
+            text = ngettext("%(count)d decision was recorded.", "%(count)d decisions were recorded.", decided)
+            self.message_user(request, text % {"count": decided}, messages.SUCCESS)
+
+
+async def _read_in_pieces(name: str) -> AsyncIterator[bytes]:
+    """The stored file, a piece at a time: large ones must not be held in memory."""
+    with await asyncio.to_thread(default_storage.open, name) as file:
+        while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield piece

@@ -10,10 +10,12 @@ from rest_framework import mixins, parsers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts.ids import PUBLIC_ID_PATTERN
-from media_analysis import selectors, serializers, services
-from media_analysis.models import Analysis, Submission
+from media_analysis import feedback, selectors, serializers, services
+from media_analysis.errors import Code, SentinelError
+from media_analysis.models import Analysis, Feedback, Submission
 from media_analysis.uploads import stage_upload
 
 REFUSALS = {
@@ -98,3 +100,45 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         user: Any = request.user
         output = serializers.ProgressOutput(selectors.get_analysis(user, public_id))
         return Response(output.data, headers={"Cache-Control": "no-store"})
+
+
+class FeedbackView(APIView):
+    """What the owner of a finished analysis says about it: one for each, changed by giving it again."""
+
+    @extend_schema(
+        summary="What you said about this analysis",
+        parameters=[PUBLIC_ID],
+        responses={200: serializers.FeedbackOutput, **NOT_FOUND},
+    )
+    def get(self, request: Request, public_id: str) -> Response:
+        user: Any = request.user
+        given = selectors.get_feedback(user, selectors.get_analysis(user, public_id))
+        if given is None:
+            raise SentinelError(Code.NOT_FOUND)
+        return Response(serializers.FeedbackOutput(given).data)
+
+    @extend_schema(
+        summary="Agree or disagree with the result",
+        parameters=[PUBLIC_ID],
+        request=serializers.FeedbackInput,
+        responses={
+            200: serializers.FeedbackOutput,
+            400: OpenApiResponse(serializers.ErrorOutput, description="A field is missing or wrong: see `errors`."),
+            **NOT_FOUND,
+            409: OpenApiResponse(serializers.ErrorOutput, description="There is no result yet."),
+            429: OpenApiResponse(serializers.ErrorOutput, description="Changed too often today."),
+        },
+    )
+    def put(self, request: Request, public_id: str) -> Response:
+        user: Any = request.user
+        analysis = selectors.get_analysis(user, public_id)
+        said = serializers.FeedbackInput(data=request.data)
+        said.is_valid(raise_exception=True)
+        given = feedback.give_feedback(
+            user=user,
+            analysis=analysis,
+            opinion=Feedback.Opinion(said.validated_data["opinion"]),
+            comment=said.validated_data["comment"],
+            consent=said.validated_data["consent"],
+        )
+        return Response(serializers.FeedbackOutput(given).data)

@@ -24,6 +24,7 @@ class Code(StrEnum):
     UNREADABLE_MEDIA = "unreadable_media"
     UNSUPPORTED_TYPE = "unsupported_type"
     RATE_LIMITED = "rate_limited"
+    TOO_OFTEN = "too_often"
     NOT_AUTHENTICATED = "not_authenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
@@ -43,6 +44,7 @@ STATUS: dict[Code, int] = {
     Code.UNREADABLE_MEDIA: 422,
     Code.UNSUPPORTED_TYPE: 422,
     Code.RATE_LIMITED: 429,
+    Code.TOO_OFTEN: 429,
     Code.NOT_AUTHENTICATED: 401,
     Code.FORBIDDEN: 403,
     Code.NOT_FOUND: 404,
@@ -66,6 +68,7 @@ TEXTS: dict[Code, Promise] = {
     Code.RATE_LIMITED: _(
         "You have used all %(limit)s classifications of today. There are new ones at midnight, Indian time."
     ),
+    Code.TOO_OFTEN: _("This was changed too often today. Try again tomorrow."),
     Code.NOT_AUTHENTICATED: _("Log in first."),
     Code.FORBIDDEN: _("You are not allowed to do this."),
     Code.NOT_FOUND: _("There is nothing here."),

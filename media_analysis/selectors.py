@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from media_analysis.errors import Code, SentinelError
-from media_analysis.models import Analysis, DeletionReceipt, Media
+from media_analysis.models import Analysis, DeletionReceipt, Feedback, Media
 
 
 def media_visible_to(user: User) -> QuerySet[Media]:
@@ -62,3 +62,13 @@ def seconds_running(analysis: Analysis) -> float | None:
     if analysis.status != Analysis.Status.RUNNING or analysis.started_at is None:
         return None
     return (timezone.now() - analysis.started_at).total_seconds()
+
+
+def get_feedback(user: User, analysis: Analysis) -> Feedback | None:
+    """What this user said about an analysis; None if nothing yet."""
+    return Feedback.objects.filter(analysis=analysis, given_by=user).first()
+
+
+def all_feedback() -> QuerySet[Feedback]:
+    """Everybody's feedback on files that are still here: for reviewers and exports, never for users."""
+    return Feedback.objects.filter(analysis__media__deleted_at__isnull=True).select_related("analysis__media")

@@ -3,7 +3,8 @@ from __future__ import annotations
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from media_analysis.models import Analysis, Media
+from media_analysis.feedback import MAX_COMMENT_LENGTH
+from media_analysis.models import Analysis, Feedback, Media
 from media_analysis.selectors import queue_position
 from media_analysis.wording import reason_text, verdict_text
 
@@ -122,3 +123,28 @@ class AnalysisOutput(AnalysisSummaryOutput):
     @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
     def get_result(self, analysis: Analysis) -> object:
         return analysis.result
+
+
+class FeedbackInput(serializers.Serializer[None]):
+    opinion = serializers.ChoiceField(choices=Feedback.Opinion.choices, help_text="Whether the result is right.")
+    comment = serializers.CharField(required=False, allow_blank=True, default="", max_length=MAX_COMMENT_LENGTH)
+    consent = serializers.BooleanField(
+        default=False,
+        help_text="Whether the file may be used to improve the detector. Ask for it in words of your own user, never "
+        "ticked beforehand; false, or leaving it out, withdraws what was given before.",
+    )
+
+
+class FeedbackOutput(serializers.ModelSerializer[Feedback]):
+    consent = serializers.SerializerMethodField(help_text="Whether the file may be used to improve the detector.")
+    consent_at = serializers.DateTimeField(allow_null=True, help_text="Since when; null without consent.")
+    exported_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a copy was handed over for training; null if that has not happened."
+    )
+
+    class Meta:
+        model = Feedback
+        fields = ("opinion", "comment", "consent", "consent_at", "exported_at", "created_at", "updated_at")
+
+    def get_consent(self, feedback: Feedback) -> bool:
+        return feedback.consent_at is not None

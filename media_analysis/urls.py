@@ -12,6 +12,8 @@ urlpatterns = [
     path("analyses/", views.history, name="history"),
     path("analyses/new/", views.classify, name="classify"),
     path("analyses/<public_id:public_id>/retry/", views.retry, name="retry"),
+    path("analyses/<public_id:public_id>/feedback/", views.feedback, name="feedback"),
+    path("analyses/<public_id:public_id>/feedback/withdraw/", views.withdraw_consent, name="withdraw_consent"),
     re_path(
         rf"^analyses/(?P<public_id>[0-9a-f]{{24}})/evidence/(?P<name>{NAME_PATTERN})$",
         views.evidence_picture,

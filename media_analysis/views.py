@@ -13,10 +13,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django.views.defaults import server_error as default_server_error
 
 from media_analysis import evidence, selectors, services
+from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, answer_error, intake_limits, page, upload_context
 from media_analysis.errors import Code, SentinelError
-from media_analysis.forms import HistoryFilterForm
-from media_analysis.models import Submission
+from media_analysis.forms import FeedbackForm, HistoryFilterForm
+from media_analysis.models import Feedback, Submission
 from media_analysis.uploads import stage_upload
 
 PAGE_SIZE = 20
@@ -108,3 +109,34 @@ def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> Htt
     # Small, and read whole: a streamed answer from synchronous code is read whole too under ASGI, with a warning.
     with default_storage.open(stored) as picture:
         return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE})
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def feedback(request: SignedInRequest, public_id: str) -> HttpResponse:
+    analysis = selectors.get_analysis(request.user, public_id)
+    feedback_service.require_result(analysis)
+    given = selectors.get_feedback(request.user, analysis)
+    form = FeedbackForm(request.POST if request.method == "POST" else None, given=given)
+    if not form.is_valid():
+        context = {"analysis": analysis, "feedback": given, "feedback_form": form}
+        return render(request, "media_analysis/feedback.html", context, status=400 if form.is_bound else 200)
+    said = form.cleaned_data
+    feedback_service.give_feedback(
+        user=request.user,
+        analysis=analysis,
+        opinion=Feedback.Opinion(said["opinion"]),
+        comment=said["comment"],
+        consent=said["consent"],
+    )
+    messages.success(request, _("Thank you. What you said is kept with this result."))
+    return redirect("reports:result", public_id=analysis.public_id)
+
+
+@require_POST
+@page
+def withdraw_consent(request: SignedInRequest, public_id: str) -> HttpResponse:
+    analysis = selectors.get_analysis(request.user, public_id)
+    feedback_service.withdraw_consent(user=request.user, analysis=analysis)
+    messages.success(request, _("Your permission is withdrawn. The file will not be handed over for training."))
+    return redirect("reports:result", public_id=analysis.public_id)

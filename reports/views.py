@@ -6,6 +6,7 @@ from django.views.decorators.http import require_GET
 
 from media_analysis import selectors
 from media_analysis.edges import SignedInRequest, page
+from media_analysis.forms import FeedbackForm
 from media_analysis.models import Analysis
 from media_analysis.wording import reason_text
 from reports.presentation import present
@@ -21,4 +22,11 @@ def result(request: SignedInRequest, public_id: str) -> HttpResponse:
     if not analysis.is_finished:
         context = {"analysis": analysis, "position": selectors.queue_position(analysis)}
         return render(request, "reports/progress.html", context)
-    return render(request, "reports/result.html", {"analysis": analysis, "report": present(analysis)})
+    given = selectors.get_feedback(request.user, analysis)
+    context = {
+        "analysis": analysis,
+        "report": present(analysis),
+        "feedback": given,
+        "feedback_form": FeedbackForm(given=given),
+    }
+    return render(request, "reports/result.html", context)

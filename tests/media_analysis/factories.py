@@ -6,11 +6,13 @@ from typing import Any
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.utils import timezone
 
 from accounts import limits
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis.models import Analysis, Media
+from media_analysis import feedback
+from media_analysis.models import Analysis, Feedback, Media
 
 FACE = {"frame": 9, "time": 0.36, "box": [40, 30, 120, 140], "detection_probability": 0.999, "fake_probability": 0.91}
 
@@ -68,3 +70,42 @@ def a_result(**changes: Any) -> dict[str, Any]:
         "settings": {"thresholds": {"fake": 0.7, "real": 0.3, "frame": 0.5}},
         **changes,
     }
+
+
+def make_done(owner: User, *, media: Media | None = None, **fields: Any) -> Analysis:
+    """A finished analysis; what it found unless said otherwise: a fake."""
+    found = a_result()
+    facts: dict[str, Any] = {
+        "status": Analysis.Status.DONE,
+        "outcome": "FAKE",
+        "fake_probability": 0.91,
+        "pooled_probability": 0.91,
+        "confidence": 91.0,
+        "real_frames": 0,
+        "fake_frames": 1,
+        "detector": found["detector"],
+        "detector_version": found["detector_version"],
+        "weights_sha256": found["weights_sha256"],
+        "result": found,
+        "finished_at": timezone.now(),
+    }
+    return make_analysis(owner, spent=False, media=media, **{**facts, **fields})
+
+
+def make_feedback(
+    analysis: Analysis,
+    *,
+    opinion: Feedback.Opinion = Feedback.Opinion.DISAGREE,
+    comment: str = "",
+    consent: bool = True,
+    reviewer: User | None = None,
+    decision: Feedback.Review = Feedback.Review.REAL,
+    method: Feedback.Method | None = None,
+) -> Feedback:
+    """Feedback of the file's owner, reviewed if there is a reviewer."""
+    owner = analysis.media.owner
+    given = feedback.give_feedback(user=owner, analysis=analysis, opinion=opinion, comment=comment, consent=consent)
+    if reviewer is not None:
+        feedback.review_feedback(given, reviewer=reviewer, decision=decision, method=method)
+        given.refresh_from_db()
+    return given

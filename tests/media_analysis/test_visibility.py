@@ -36,6 +36,11 @@ def pages(analysis: str, media: str) -> list[tuple[str, str]]:
         ("get", reverse("media_analysis:evidence", args=[analysis, "frame-9.jpg"])),
         ("get", reverse("media_analysis:delete", args=[media])),
         ("post", reverse("media_analysis:delete", args=[media])),
+        ("get", reverse("media_analysis:feedback", args=[analysis])),
+        ("post", reverse("media_analysis:feedback", args=[analysis])),
+        ("post", reverse("media_analysis:withdraw_consent", args=[analysis])),
+        ("get", f"/api/v1/analyses/{analysis}/feedback/"),
+        ("put", f"/api/v1/analyses/{analysis}/feedback/"),
         ("get", f"/api/v1/analyses/{analysis}/"),
         ("get", f"/api/v1/analyses/{analysis}/progress/"),
         ("delete", f"/api/v1/analyses/{analysis}/"),
@@ -48,7 +53,7 @@ def without_secrets(answer: Any, public_id: str) -> str:
     return text.replace(public_id, "")
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(13))
 def test_a_strangers_object_cannot_be_told_from_none(done: Analysis, as_stranger: Client, number: int) -> None:
     method, url = pages(done.public_id, done.media.public_id)[number]
     _, nothing = pages(NO_SUCH, NO_SUCH)[number]
@@ -59,7 +64,7 @@ def test_a_strangers_object_cannot_be_told_from_none(done: Analysis, as_stranger
     assert Media.objects.exists()
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(13))
 def test_without_a_session_pages_ask_to_log_in_and_the_api_says_401(
     done: Analysis, client: Client, number: int
 ) -> None:

@@ -212,10 +212,12 @@ def analyze_video(
         {
             "frames_requested": frames,
             "claimed_frames": info.frame_count,
+            "frames_in_file": sampler.total,
+            "decoding": sampler.decoding,
             "decoded_frames": sampler.decoded,
             "damaged_packets": sampler.damaged,
         },
-        usable=sampler.decoded >= USABLE_SHARE * info.frame_count,
+        usable=sampler.total >= USABLE_SHARE * info.frame_count,
     )
     for rank, found in enumerate(sample.looked):
         found.sightings = [Sighting(rank, seen.detection, seen.looks) for seen in found.sightings]

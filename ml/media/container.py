@@ -8,6 +8,7 @@ network. Hence a list of allowed demuxers, a file object instead of a path, and 
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ SOUND_FORMATS = "mp3,wav,w64,flac,aac,ac3,eac3,aiff,au,amr,amrnb,amrwb,caf,dts,o
 MAX_VIDEO_PIXELS = 8192 * 4352
 
 _BUFFER_BYTES = 1 << 18
+# Each decoding thread keeps a frame of its own: on hosts with many cores 8K clips would take gigabytes.
+_MOST_THREADS = 8
 
 
 class _Nameless:
@@ -125,6 +128,11 @@ def _opening_error(error: Exception) -> AnalysisError:
     if isinstance(error, av.FFmpegError) and error.errno == errno.EINVAL:
         return AnalysisError(ErrorCode.UNSUPPORTED_TYPE, f"format not allowed: {error}")
     return AnalysisError(ErrorCode.UNREADABLE_MEDIA, str(error))
+
+
+def most_threads() -> int:
+    """How many threads a decoder may use."""
+    return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:

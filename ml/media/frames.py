@@ -1,14 +1,16 @@
-"""Frames of a video, chosen evenly and decoded in order.
+"""Frames of a video, chosen evenly; of long ones only what the chosen frames depend on is decoded.
 
-Seeking is slower than decoding in order on usual clips and lands on wrong frames where the rate varies. Frame counts
-in headers and even counts of packets lie; what counts is what decodes.
+Seeking as players do lands on wrong frames where the rate varies, and decodes the same stretches again and again:
+see :mod:`ml.media.seeking` for what is done instead. Frame counts in headers and even counts of packets lie; where
+there is doubt, all frames are decoded in order and what counts is what decodes.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import av
@@ -16,12 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.contracts import AnalysisError, ErrorCode
-from ml.media.container import open_container, packets_of, video_stream
+from ml.media.container import most_threads, open_container, packets_of, video_stream
 from ml.media.probe import clockwise_rotation, nominal_rate, probe
+from ml.media.seeking import KeyFrameReader, NotSeekable, read_packet_table
 
 SAMPLED_FRAMES = 32
-# Each decoding thread keeps a frame of its own: on hosts with many cores 8K clips would take gigabytes.
-MOST_THREADS = 8
+# A file of fewer frames for each one wanted is decoded in order: there is little to save, and that checks all of it.
+SEEK_FROM = 4
+
+logger = logging.getLogger(__name__)
+
+
+class Decoding(StrEnum):
+    """How the sampled frames were reached."""
+
+    IN_ORDER = "in_order"
+    BETWEEN_KEY_FRAMES = "between_key_frames"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +74,7 @@ class FrameReader:
         with open_container(self.path) as container:
             stream = video_stream(container)
             stream.thread_type = "AUTO"
-            stream.thread_count = min(os.cpu_count() or 1, MOST_THREADS)
+            stream.thread_count = most_threads()
             rate = nominal_rate(stream)
             origin: float | None = None
             latest = 0.0
@@ -106,7 +118,10 @@ class FrameSampler:
 
     It first trusts the number of frames that demuxing found. If another number decodes, the video is read again for
     the frames then missing. So when the iteration has ended, `indices` says which of the frames given are the
-    sample: one that is not among them is to be dropped.
+    sample: one that is not among them is to be dropped, and of one given twice the later holds.
+
+    Afterwards `total` is the number of frames in the file, `decoded` how many of them were decoded, `damaged` the
+    number of packets that failed, and `decoding` how they were reached.
     """
 
     def __init__(self, path: Path | str, count: int = SAMPLED_FRAMES, *, claimed: int | None = None) -> None:
@@ -115,12 +130,36 @@ class FrameSampler:
         self.count = count
         self._claimed = claimed
         self.indices: list[int] = []
+        self.total = 0
         self.decoded = 0
         self.damaged = 0
+        self.decoding = Decoding.IN_ORDER
 
     def __iter__(self) -> Iterator[VideoPicture]:
         """Raises AnalysisError: UNREADABLE_MEDIA if nothing decodes, and what opening raises."""
         claimed = self._claimed if self._claimed is not None else probe(self.path).frame_count
+        if claimed >= SEEK_FROM * self.count:
+            try:
+                yield from self._between_key_frames(claimed)
+                return
+            except NotSeekable as reason:
+                logger.info("%s is decoded in order: %s", self.path, reason)
+        self.decoding = Decoding.IN_ORDER
+        yield from self._in_order(claimed)
+
+    def _between_key_frames(self, claimed: int) -> Iterator[VideoPicture]:
+        table = read_packet_table(self.path)
+        self.total = len(table.frames)
+        if self.total != claimed:
+            raise NotSeekable(f"{self.total} packets, {claimed} before")
+        self.indices = sample_indices(self.total, self.count)
+        self.decoding, self.damaged = Decoding.BETWEEN_KEY_FRAMES, 0
+        reader = KeyFrameReader(self.path, table, set(self.indices))
+        for number, time, frame in reader:
+            yield VideoPicture(number, time, _upright(frame))
+        self.decoded = reader.decoded
+
+    def _in_order(self, claimed: int) -> Iterator[VideoPicture]:
         given: set[int] = set()
         while True:
             self.indices = sample_indices(claimed, self.count)
@@ -128,7 +167,8 @@ class FrameSampler:
             for picture in reader:
                 given.add(picture.index)
                 yield picture
-            self.decoded, self.damaged = reader.decoded, reader.damaged
+            self.total = self.decoded = reader.decoded
+            self.damaged = reader.damaged
             if reader.decoded == 0:
                 raise AnalysisError(ErrorCode.UNREADABLE_MEDIA, "no frame decodes")
             if given.issuperset(sample_indices(reader.decoded, self.count)):
@@ -144,6 +184,5 @@ class FrameSampler:
 def sample_frames(path: Path | str, count: int = SAMPLED_FRAMES) -> list[VideoPicture]:
     """The whole sample at once: 32 frames of 1080p take 200 MB. Raises AnalysisError as :class:`FrameSampler` does."""
     sampler = FrameSampler(path, count)
-    pictures = list(sampler)
-    wanted = set(sampler.indices)
-    return sorted((picture for picture in pictures if picture.index in wanted), key=lambda picture: picture.index)
+    pictures = {picture.index: picture for picture in sampler}
+    return [pictures[index] for index in sampler.indices if index in pictures]

@@ -69,10 +69,11 @@ class MediaKind(StrEnum):
 class MediaInfo:
     """Facts about a file, judged by its content.
 
-    ``width`` and ``height`` are in pixels as displayed, that is after ``rotation`` (degrees clockwise:
-    0, 90, 180 or 270) has been applied. ``duration`` is in seconds and ``frame_rate`` in frames a
-    second; both are 0.0 for a photo. ``frame_count`` counts the video packets that would be shown, 1
-    for a photo. ``bit_rate`` is in bits a second, 0 if unknown.
+    ``width`` and ``height`` are in pixels as displayed, that is after ``rotation`` (degrees clockwise: 0, 90, 180 or
+    270) has been applied. ``duration`` is in seconds and ``frame_rate`` in frames a second; both are 0.0 for a photo.
+    ``frame_count`` counts the video packets that would be shown, 1 for a photo. ``bit_rate`` is in bits a second, 0
+    if unknown. ``jpeg_quality`` is estimated from a JPEG's quantisation tables, 1 to 100 on libjpeg's scale; 0 for
+    everything else.
     """
 
     kind: MediaKind
@@ -86,6 +87,7 @@ class MediaInfo:
     frame_count: int = 1
     bit_rate: int = 0
     has_audio: bool = False
+    jpeg_quality: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,70 @@ class SampledFrame:
 
     index: int
     time: float
+
+
+class Compression(StrEnum):
+    """How strongly a file is compressed, in coarse steps: see :mod:`ml.error_rates`."""
+
+    STRONG = "strong"
+    MEDIUM = "medium"
+    LIGHT = "light"
+
+
+class FaceSize(StrEnum):
+    """How large the deciding person's face is, in coarse steps: see :mod:`ml.error_rates`."""
+
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+@dataclass(frozen=True, slots=True)
+class CountedShare:
+    """``count`` of ``files``, as a share with its exact 95 % interval from ``low`` to ``high``, all three in [0, 1]."""
+
+    count: int
+    files: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRates:
+    """How often the detector erred on labelled files of the same kind that got a verdict or were inconclusive.
+
+    ``compression`` and ``face_size`` are None where files of all kinds had to be taken together. ``false_alarms``:
+    real files called fake; ``misses``: fake ones called real; ``found``: fake ones called fake. ``measured_on`` is an
+    ISO date.
+    """
+
+    kind: MediaKind
+    compression: Compression | None
+    face_size: FaceSize | None
+    false_alarms: CountedShare
+    misses: CountedShare
+    found: CountedShare
+    measured_on: str
+    measured: bool = field(default=True, init=False)
+
+
+class NotMeasuredReason(StrEnum):
+    """Why there is no error rate to go with a verdict."""
+
+    NO_MEASUREMENT = "no_measurement"
+    OTHER_WEIGHTS = "other_weights"
+    OTHER_SETTINGS = "other_settings"
+    TOO_FEW_FILES = "too_few_files"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class NotMeasured:
+    """No error rate is known for this detector and kind of file."""
+
+    reason: NotMeasuredReason
+    measured: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True, slots=True)

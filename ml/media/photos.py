@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from ml.contracts import AnalysisError, ErrorCode, MediaInfo, MediaKind
 from ml.media.container import check_regular_file
@@ -29,6 +31,18 @@ UPRIGHT: dict[int, tuple[Image.Transpose, int]] = {
     7: (Image.Transpose.TRANSVERSE, 270),
     8: (Image.Transpose.ROTATE_90, 270),
 }
+
+# ITU-T T.81, table K.1, row by row.
+ANNEX_K_LUMINANCE = (
+    *(16, 11, 10, 16, 24, 40, 51, 61),
+    *(12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56),
+    *(14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77),
+    *(24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101),
+    *(72, 92, 95, 98, 112, 100, 103, 99),
+)
 
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1"}
 _UNSUPPORTED_BRANDS = {b"avif", b"avis", b"msf1", b"hevc", b"hevx"}
@@ -103,7 +117,34 @@ def probe_photo(path: Path, file_format: str) -> MediaInfo:
         if rotation in {90, 270}:
             width, height = height, width
         name = "heic" if file_format == "HEIF" else file_format.lower()
-        return MediaInfo(MediaKind.IMAGE, container=name, codec=name, width=width, height=height, rotation=rotation)
+        quality = jpeg_quality(image.quantization) if isinstance(image, JpegImageFile) else 0
+        return MediaInfo(
+            MediaKind.IMAGE,
+            container=name,
+            codec=name,
+            width=width,
+            height=height,
+            rotation=rotation,
+            jpeg_quality=quality,
+        )
+
+
+def jpeg_quality(tables: Mapping[int, Sequence[int]]) -> int:
+    """The quality from 1 to 100 at which libjpeg's luminance table is as coarse as the given one; 0 without a table.
+
+    Exact for files that libjpeg wrote, and comparable for others, whose tables differ in their proportions.
+    """
+    coarseness = sum(tables.get(0, ()))
+    if not coarseness:
+        return 0
+    return min(range(1, 101), key=lambda quality: abs(_libjpeg_coarseness(quality) - coarseness))
+
+
+@cache
+def _libjpeg_coarseness(quality: int) -> int:
+    """Sum of the luminance table that libjpeg derives from Annex K of the JPEG standard."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return sum(min(max((value * scale + 50) // 100, 1), 255) for value in ANNEX_K_LUMINANCE)
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""``python -m ml.training prepare|train|calibrate|export|evaluate``."""
+"""``python -m ml.training prepare|train|calibrate|export|evaluate``, and the commands of :mod:`ml.training.dfdc`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ml.training import commands
+from ml.training.dfdc import commands as dfdc_commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,12 +27,15 @@ def build_parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--config", type=Path, default=commands.DEFAULT_CONFIG, help="settings of the run, TOML")
     calibrate.add_argument("--false-alarms", type=float, default=0.05, help="share of real faces above one half")
     commands.add_evaluate_arguments(actions.add_parser("evaluate", help="measure a detector on labelled media"))
+    dfdc_commands.add_parsers(actions)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     write = sys.stdout.write
+    if options.action in dfdc_commands.COMMANDS:
+        return dfdc_commands.run(options.action, options, write)
     if options.action == "prepare":
         commands.configure_logging(options.work)
         commands.prepare(options.data, options.work, write=write)
@@ -50,14 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.action == "export":
         commands.export(options.work, options.config, options.folder, write=write)
     else:
-        commands.evaluate(
-            options.media,
-            options.detector,
-            search=options.detectors,
-            json_path=options.json,
-            seed=options.seed,
-            write=write,
-        )
+        commands.evaluate(vars(options), write=write)
     return 0
 
 

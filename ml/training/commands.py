@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from ml.detectors.catalog import DEFAULT_DETECTOR
+from ml.detectors.catalog import DEFAULT_DETECTOR, find_detector
 from ml.detectors.network import FaceClassifier
-from ml.detectors.registry import load_detector
-from ml.faces.detection import FaceDetector
-from ml.inference import analyze
+from ml.error_rates import FILE as ERROR_RATES_FILE
 from ml.training import trainer
 from ml.training.calibration import apply_calibration, fit_calibration
 from ml.training.config import TrainingConfig
-from ml.training.evaluate import as_text, find_labelled, score_files, summarise, write_report
+from ml.training.evaluate import EVALUATION_FILE, SCORES_FOLDER, Evaluation
+from ml.training.evaluate import evaluate as run_evaluation
 from ml.training.export import export_detector
 from ml.training.faces_index import index_faces, read_index
+from ml.training.measured_rates import write_json
+from ml.training.robustness import RECODINGS
 from ml.training.samples import FacePool, split_people, validation_samples
+from ml.training.statistics import DRAWS
+from ml.training.summary import as_text
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "sentinel-lite0.toml"
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -41,10 +43,40 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("media", type=Path, help="folder with <group>/real/ and <group>/fake/<method>/ media")
-    parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="detector by name")
+    parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="detector by name (default: %(default)s)")
     parser.add_argument("--detectors", type=Path, action="append", default=[], help="a further folder of detectors")
-    parser.add_argument("--json", type=Path, help="file for figures and single scores")
+    parser.add_argument("--device", help="torch device; default: a GPU if there is one")
+    parser.add_argument("--out", type=Path, help="folder for evaluation.json, evaluation.html and error_rates.json")
+    parser.add_argument("--json", type=Path, help="file for figures and single scores, instead of or beside --out")
+    parser.add_argument("--cache", type=Path, help="folder to keep scores in, so that no file is examined twice")
+    parser.add_argument("--workers", type=int, default=1, help="processes that examine files (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--pool",
+        type=pool,
+        action="append",
+        default=[],
+        metavar="NAME=GROUP,GROUP",
+        help="groups to take together, by name, by the folder above, or by a pattern like *c40*",
+    )
+    parser.add_argument(
+        "--robustness", action="store_true", help="also measure worse copies of the media (12 times longer)"
+    )
+    parser.add_argument(
+        "--install-rates",
+        action="store_true",
+        help="put error_rates.json beside the detector's weights, to be shown with results",
+    )
+
+
+def pool(text: str) -> tuple[str, list[str]]:
+    """``name=group,group``. Raises argparse.ArgumentTypeError for anything else."""
+    name, _, groups = text.partition("=")
+    wanted = [group for group in groups.split(",") if group]
+    if not name or not wanted:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=GROUP,GROUP")
+    return name, wanted
 
 
 def prepare(data: Path, work: Path, *, write: Write) -> None:
@@ -108,25 +140,39 @@ def _export(model: FaceClassifier, config: TrainingConfig, folder: Path, write: 
     write(f"{spec.name} {spec.version} written to {folder}; weights {spec.weights_sha256}\n")
 
 
-def evaluate(
-    media: Path, detector_name: str, *, search: Sequence[Path] = (), json_path: Path | None, seed: int, write: Write
-) -> dict[str, Any]:
-    """Score the folder's media, print the figures and write them as JSON."""
-    detector = load_detector(detector_name, search=search)
-    finder = FaceDetector(device=detector.device)
-    scores = score_files(find_labelled(media), media, lambda path: analyze(path, detector, face_detector=finder))
-    summary = summarise(scores, seed=seed)
-    write(as_text(summary))
-    if json_path is not None:
-        facts = {
-            "detector": detector.spec.name,
-            "version": detector.spec.version,
-            "weights_sha256": list(detector.weights_sha256),
-            "seed": seed,
-            "torch": torch.__version__,
-        }
-        write_report(json_path, summary, scores, facts=facts)
-    return summary
+def evaluate(options: Mapping[str, Any], *, write: Write) -> dict[str, Any]:
+    """Measure a detector as :func:`add_evaluate_arguments` says; print the figures, write what was asked for.
+
+    Returns the report. Raises FileNotFoundError if nothing is labelled or the error rates have no folder to go to.
+    """
+    out: Path | None = options["out"]
+    cache = options["cache"] or (out and out / SCORES_FOLDER)
+    folder = find_detector(options["detector"], options["detectors"]).folder
+    if options["install_rates"] and folder is None:
+        raise FileNotFoundError(f"{options['detector']} has no folder of its own for its error rates")
+    measured = run_evaluation(
+        Evaluation(
+            media=options["media"],
+            detector=options["detector"],
+            search=tuple(options["detectors"]),
+            device=options["device"],
+            cache_folder=cache,
+            workers=options["workers"],
+            seed=options["seed"],
+            draws=options["draws"],
+            pools=dict(options["pool"]),
+            recodings=RECODINGS if options["robustness"] else (),
+        )
+    )
+    write(as_text(measured.report["groups"]))
+    if options["json"] is not None:
+        write_json(options["json"], measured.report)
+    if out is not None:
+        write_json(out / EVALUATION_FILE, measured.report)
+        write_json(out / ERROR_RATES_FILE, measured.error_rates)
+    if options["install_rates"] and folder is not None:
+        write_json(folder / ERROR_RATES_FILE, measured.error_rates)
+    return measured.report
 
 
 def configure_logging(work: Path) -> None:

@@ -1,156 +1,202 @@
-"""How well a detector does on labelled media, by kind of fake, through the same code that serves users.
+"""How well a detector does on labelled media, through the same code that serves users.
 
 The media folder has a folder ``real`` or ``fake`` somewhere on each path: what stands before it names the group
 (codec, data set), what stands between it and the file the method. ``videos/ffpp_c40/fake/FaceSwap/a.mp4`` is a
 FaceSwap fake of the group ``videos/ffpp_c40``, compared with the reals of that group.
+
+``docs/evaluation.md`` describes what comes out: figures as JSON, a page that shows them, and the error rates that are
+shown with verdicts.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+import tempfile
+import zlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ml.contracts import AnalysisError, AnalysisResult, Outcome
-from ml.training.statistics import bootstrap_auc
+from ml.contracts import Outcome
+from ml.inference import library_versions
+from ml.media.frames import SAMPLED_FRAMES
+from ml.training.measured_rates import count_error_rates
+from ml.training.robustness import Recoding
+from ml.training.scoring import (
+    FileScore,
+    LabelledFile,
+    ScorerRecipe,
+    Task,
+    find_labelled,
+    media_digest,
+    score_all,
+)
+from ml.training.statistics import DRAWS, LEVEL, Scored, bootstrap
+from ml.training.summary import Pools, judged, pool_groups, read_floor, share, summarise
 
-logger = logging.getLogger(__name__)
-
-LABELS = ("real", "fake")
-ALL = "all"
-
-Analyse = Callable[[Path], AnalysisResult]
+SCHEMA = 1
+EVALUATION_FILE, PAGE_FILE, SCORES_FOLDER = "evaluation.json", "evaluation.html", "scores"
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledFile:
-    """A file under the evaluated folder. ``method`` is empty where the path names none."""
+class Evaluation:
+    """What to measure: `media` by a detector. ``cache_folder`` keeps what was examined; None keeps nothing.
 
-    path: Path
-    label: str
-    group: str
-    method: str
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What the detector said: ``fake_probability`` is None if it could not judge, and ``outcome`` then says why."""
-
-    path: str
-    label: str
-    group: str
-    method: str
-    outcome: str
-    fake_probability: float | None
-    pooled_probability: float | None
-
-
-def find_labelled(root: Path) -> list[LabelledFile]:
-    """All files with ``real`` or ``fake`` among their folders, sorted. Raises FileNotFoundError if there is none."""
-    found = []
-    for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        label_at = next((i for i, part in enumerate(parts[:-1]) if part in LABELS), None)
-        if label_at is None or not path.is_file() or path.name.startswith("."):
-            continue
-        found.append(
-            LabelledFile(path, parts[label_at], "/".join(parts[:label_at]) or ALL, "/".join(parts[label_at + 1 : -1]))
-        )
-    if not found:
-        raise FileNotFoundError(f"nothing labelled under {root}: expected <group>/real/… and <group>/fake/<method>/…")
-    return found
-
-
-def score_files(files: Sequence[LabelledFile], root: Path, analyse: Analyse) -> list[Score]:
-    """Run the detector over the files. A file that can't be analysed is listed with its error code, never scored."""
-    scores = []
-    for file in tqdm(files, unit="file", desc="evaluating"):
-        probability = pooled = None
-        try:
-            result = analyse(file.path)
-        except AnalysisError as error:
-            logger.warning("%s: %s", file.path.name, error.code)
-            outcome = f"error:{error.code}"
-        else:
-            outcome, probability, pooled = result.outcome.value, result.fake_probability, result.pooled_probability
-        name = file.path.relative_to(root).as_posix()
-        scores.append(Score(name, file.label, file.group, file.method, outcome, probability, pooled))
-    return scores
-
-
-def summarise(scores: Sequence[Score], *, seed: int, draws: int = 2000) -> dict[str, Any]:
-    """For each group: AUC by method against the group's reals, with 95 % intervals over files, and the verdicts.
-
-    The groups are also taken by kind: the first part of their names (``videos``, ``images``) as a whole.
+    ``pools`` are further groups, by name the groups or patterns that they take.
     """
-    groups: dict[str, list[Score]] = {}
-    for score in scores:
-        groups.setdefault(score.group, []).append(score)
-        whole = score.group.split("/")[0]
-        if whole != score.group:
-            groups.setdefault(whole, []).append(score)
-    return {name: _summarise_group(members, seed, draws) for name, members in sorted(groups.items())}
+
+    media: Path
+    detector: str
+    search: tuple[Path, ...] = ()
+    device: str | None = None
+    cache_folder: Path | None = None
+    workers: int = 1
+    seed: int = 0
+    draws: int = DRAWS
+    pools: Pools = field(default_factory=dict)
+    recodings: tuple[Recoding, ...] = ()
 
 
-def _summarise_group(scores: Sequence[Score], seed: int, draws: int) -> dict[str, Any]:
-    reals = [score for score in scores if score.label == "real"]
-    fakes = [score for score in scores if score.label == "fake"]
-    by_method: dict[str, list[Score]] = {ALL: fakes}
-    for score in fakes:
-        if score.method:
-            by_method.setdefault(score.method, []).append(score)
-    return {
-        "auc": {
-            method: _auc(members, reals, seed, draws)
-            for method, members in by_method.items()
-            if _judged(members) and _judged(reals)
-        },
-        "real": _verdicts(reals),
-        "fake": {method: _verdicts(members) for method, members in by_method.items()},
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """``report`` is the document of docs/evaluation.md, ``error_rates`` that of :mod:`ml.error_rates`."""
+
+    report: dict[str, Any]
+    error_rates: dict[str, Any]
+
+
+def evaluate(wanted: Evaluation) -> Measured:
+    """Score the media and compute all figures.
+
+    Raises FileNotFoundError if nothing is labelled, ValueError for a pool that takes nothing, and
+    AnalysisError(MODEL_UNAVAILABLE) if the detector can't be loaded.
+    """
+    files = find_labelled(wanted.media)
+    with ExitStack() as stack:
+        folder = wanted.cache_folder
+        if folder is None and wanted.recodings:
+            # Each worse copy begins with the facts about its original.
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sentinel-scores-")))
+        recipe = ScorerRecipe(wanted.detector, wanted.search, wanted.device, folder)
+        scorer = recipe.make()
+        scores = _score(files, wanted, recipe)
+        # Before the long part: a misspelt pool should not cost an hour.
+        pool_groups(scores, wanted.pools)
+        worse = _score_worse(files, wanted, recipe, scores)
+    spec = scorer.spec
+    today = datetime.now(UTC).date()
+    summary = summarise(
+        scores,
+        frame_threshold=spec.thresholds.frame,
+        seed=wanted.seed,
+        pools=wanted.pools,
+        draws=wanted.draws,
+    )
+    report = {
+        "schema": SCHEMA,
+        "detector": spec.name,
+        "version": spec.version,
+        "title": spec.title,
+        "weights_sha256": list(scorer.weights_sha256),
+        "thresholds": asdict(spec.thresholds),
+        "aggregation": spec.aggregation.value,
+        "measured_on": today.isoformat(),
+        "seed": wanted.seed,
+        "draws": wanted.draws,
+        "level": LEVEL,
+        "frames": SAMPLED_FRAMES,
+        "software": library_versions(),
+        "media": {"files": len(scores), "sha256": media_digest(scores)},
+        "pools": {name: list(groups) for name, groups in wanted.pools.items()},
+        "groups": summary,
+        "robustness": _robustness(worse, scores, wanted),
+        "floor": read_floor(),
+        "scores": [asdict(score) for score in scores],
     }
+    rates = count_error_rates(
+        scores,
+        spec,
+        scorer.weights_sha256,
+        frames=SAMPLED_FRAMES,
+        measured_on=today,
+        software=library_versions(),
+    )
+    return Measured(report, rates)
 
 
-def _judged(scores: Iterable[Score]) -> list[float]:
-    return [score.fake_probability for score in scores if score.fake_probability is not None]
+def _score(files: Sequence[LabelledFile], wanted: Evaluation, recipe: ScorerRecipe) -> list[FileScore]:
+    tasks = [Task(file) for file in files]
+    found = score_all(tasks, wanted.media, recipe, workers=wanted.workers)
+    return [
+        score
+        for _, score in tqdm(found, total=len(tasks), unit="file", desc="evaluating", disable=None)
+        if score is not None
+    ]
 
 
-def _auc(fakes: Sequence[Score], reals: Sequence[Score], seed: int, draws: int) -> dict[str, float]:
-    interval = bootstrap_auc(_judged(fakes), _judged(reals), seed=seed, draws=draws)
-    return {**asdict(interval), "fakes": len(_judged(fakes)), "reals": len(_judged(reals))}
+def _score_worse(
+    files: Sequence[LabelledFile], wanted: Evaluation, recipe: ScorerRecipe, scores: Sequence[FileScore]
+) -> dict[Recoding, dict[str, FileScore]]:
+    """The score of each file's worse copy by path, for the files that the recoding changes."""
+    readable = {score.path for score in scores if not score.is_error}
+    tasks = [
+        Task(file, recoding)
+        for recoding in wanted.recodings
+        for file in files
+        if file.path.relative_to(wanted.media).as_posix() in readable
+    ]
+    worse: dict[Recoding, dict[str, FileScore]] = {recoding: {} for recoding in wanted.recodings}
+    found = score_all(tasks, wanted.media, recipe, workers=wanted.workers)
+    for task, score in tqdm(found, total=len(tasks), unit="copy", desc="worse copies", disable=None if tasks else True):
+        if task.recoding is not None and score is not None:
+            worse[task.recoding][score.path] = score
+    return worse
 
 
-def _verdicts(scores: Sequence[Score]) -> dict[str, int]:
-    return dict(sorted(Counter(score.outcome for score in scores).items()))
+def _robustness(
+    worse: dict[Recoding, dict[str, FileScore]], scores: Sequence[FileScore], wanted: Evaluation
+) -> list[dict[str, Any]]:
+    """AUC and false alarms of each group at each degree, all fakes together; ``value`` None is the media as it is.
+
+    Files that a recoding leaves as they are count as they are, if they are of the kind that it is about: faces that are
+    small already belong on the curve over face size, photos don't belong on the curve over CRF.
+    """
+    rows = []
+    groups = pool_groups(scores, wanted.pools)
+    for harm in dict.fromkeys(recoding.harm for recoding in worse):
+        of_harm = {recoding: changed for recoding, changed in worse.items() if recoding.harm is harm}
+        paths = {path for changed in of_harm.values() for path in changed}
+        kinds = {score.kind for score in scores if score.path in paths}
+        degrees: dict[int | None, dict[str, FileScore]] = {None: {}} | {
+            recoding.value: changed for recoding, changed in of_harm.items()
+        }
+        for group, everyone in groups.items():
+            members = [score for score in everyone if score.kind in kinds]
+            for value, changed in degrees.items():
+                row = _degree([changed.get(score.path, score) for score in members], wanted, f"{group} {harm} {value}")
+                if row is not None:
+                    count = sum(score.path in changed for score in members)
+                    rows.append({"harm": harm.value, "value": value, "group": group, "changed": count, **row})
+    return rows
 
 
-def as_text(summary: dict[str, Any]) -> str:
-    """The summary as a table for terminals."""
-    lines = []
-    for group, figures in summary.items():
-        lines.append(f"{group}")
-        for method, auc in figures["auc"].items():
-            lines.append(
-                f"  {method:<16} AUC {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"
-                f"  {auc['fakes']} fakes, {auc['reals']} reals; verdicts {_line(figures['fake'][method])}"
-            )
-        called_fake = figures["real"].get(Outcome.FAKE.value, 0)
-        total = sum(figures["real"].values())
-        lines.append(f"  reals called fake: {called_fake} of {total}; verdicts {_line(figures['real'])}")
-    return "\n".join(lines) + "\n"
-
-
-def _line(verdicts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in verdicts.items())
-
-
-def write_report(path: Path, summary: dict[str, Any], scores: Sequence[Score], *, facts: dict[str, Any]) -> None:
-    """Figures, single scores and what produced them, as JSON."""
-    report = {**facts, "summary": summary, "scores": [asdict(score) for score in scores]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+def _degree(scores: Sequence[FileScore], wanted: Evaluation, name: str) -> dict[str, Any] | None:
+    """None without fakes or reals that can be judged."""
+    fakes = judged([score for score in scores if score.label == "fake"])
+    reals = [score for score in scores if score.label == "real"]
+    alarms = share(reals, Outcome.FAKE)
+    if not fakes or alarms is None:
+        return None
+    scored = Scored.by_file(fakes, judged(reals))
+    found = bootstrap(scored, seed=[wanted.seed, zlib.crc32(name.encode())], draws=wanted.draws)
+    return {
+        "files": len(scores),
+        "fakes": len(fakes),
+        "reals": alarms.total,
+        "auc": asdict(found["auc"]),
+        "false_alarms": asdict(alarms),
+    }

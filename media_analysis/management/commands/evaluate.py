@@ -8,20 +8,13 @@ from ml.training import commands
 
 
 class Command(BaseCommand):
-    help = "Measure a detector on labelled media: AUC by kind of fake with intervals, and false alarms."
+    help = "Measure a detector on labelled media: figures by kind of fake with intervals, and false alarms."
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands.add_evaluate_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        commands.evaluate(
-            options["media"],
-            options["detector"],
-            search=options["detectors"],
-            json_path=options["json"],
-            seed=options["seed"],
-            write=self._write,
-        )
+        commands.evaluate(options, write=self._write)
 
     def _write(self, text: str) -> None:
         self.stdout.write(text, ending="")

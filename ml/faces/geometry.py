@@ -50,15 +50,18 @@ def crop_face(frame: Image, box: Box, divisor: float = REFERENCE_PADDING) -> Ima
     return frame[max(padded.y1, 0) : padded.y2, max(padded.x1, 0) : padded.x2]
 
 
-def resize_isotropically(image: Image, size: int) -> Image:
-    """Resize so that the longer side is ``size`` pixels, the other truncated; area down, cubic up."""
+def resize_isotropically(image: Image, size: int, *, down: int = cv2.INTER_AREA, up: int = cv2.INTER_CUBIC) -> Image:
+    """Resize so that the longer side is ``size`` pixels, the other truncated.
+
+    ``down`` and ``up`` are OpenCV's interpolations for shrinking and for enlarging.
+    """
     height, width = image.shape[:2]
     if max(width, height) == size:
         return image
     scale = size / max(width, height)
     # Computed as the reference does: the longer side is set, not multiplied, so that it is exactly `size`.
     new_width, new_height = (size, int(height * scale)) if width > height else (int(width * scale), size)
-    interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    interpolation = up if scale > 1 else down
     resized = cv2.resize(image, (max(new_width, 1), max(new_height, 1)), interpolation=interpolation)
     return np.asarray(resized, dtype=np.uint8)
 

@@ -1,0 +1,5 @@
+from media_analysis.management.training import TrainingCommand
+
+
+class Command(TrainingCommand):
+    name = "generate_diffs"

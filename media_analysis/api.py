@@ -8,12 +8,13 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import mixins, parsers, status, viewsets
 from rest_framework.decorators import action
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.ids import PUBLIC_ID_PATTERN
-from media_analysis import feedback, selectors, serializers, services
+from media_analysis import feedback, model_cards, selectors, serializers, services
 from media_analysis.errors import Code, SentinelError
 from media_analysis.models import Analysis, Feedback, Submission
 from media_analysis.uploads import stage_upload
@@ -142,3 +143,34 @@ class FeedbackView(APIView):
             consent=said.validated_data["consent"],
         )
         return Response(serializers.FeedbackOutput(given).data)
+
+
+class ModelListView(APIView):
+    """The detectors of this site, for everybody to read."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(
+        summary="The site's detectors, the one in use first", responses=serializers.ModelOutput(many=True), auth=[]
+    )
+    def get(self, request: Request) -> Response:
+        return Response(serializers.ModelOutput(model_cards.list_models(), many=True).data)
+
+
+class ModelView(APIView):
+    """One detector."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(
+        summary="One detector with its measured error rates",
+        responses={
+            200: serializers.ModelOutput,
+            404: OpenApiResponse(serializers.ErrorOutput, description="No detector has that name."),
+        },
+        auth=[],
+    )
+    def get(self, request: Request, name: str) -> Response:
+        return Response(serializers.ModelOutput(model_cards.get_model(name)).data)

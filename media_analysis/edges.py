@@ -22,8 +22,8 @@ class SignedInRequest(HttpRequest):
     user: User
 
 
-def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A page for signed-in users that turns a :class:`SentinelError` into an error page with the error's status."""
+def public_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page for everybody that turns a :class:`SentinelError` into an error page with the error's status."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -35,7 +35,12 @@ def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 
-    return login_required(guarded)
+    return guarded
+
+
+def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """The same for signed-in users only."""
+    return login_required(public_page(view))
 
 
 def error_body(error: SentinelError) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from media_analysis.feedback import MAX_COMMENT_LENGTH
+from media_analysis.model_cards import ModelFacts
 from media_analysis.models import Analysis, Feedback, Media
 from media_analysis.selectors import queue_position
 from media_analysis.wording import reason_text, verdict_text
@@ -148,3 +152,47 @@ class FeedbackOutput(serializers.ModelSerializer[Feedback]):
 
     def get_consent(self, feedback: Feedback) -> bool:
         return feedback.consent_at is not None
+
+
+class ThresholdsOutput(serializers.Serializer[None]):
+    fake = serializers.FloatField(help_text="A person at or above it is called fake.")
+    real = serializers.FloatField(help_text="At or below it real; between the two neither.")
+    frame = serializers.FloatField(help_text="A single frame above it is called fake.")
+
+
+class WeightsOutput(serializers.Serializer[None]):
+    name = serializers.CharField()
+    sha256 = serializers.CharField(help_text="Empty until it is known.")
+    size = serializers.IntegerField(allow_null=True, help_text="In bytes; null where the file is not here.")
+
+
+class ModelOutput(serializers.Serializer[Any]):
+    """A detector of this site."""
+
+    name = serializers.CharField(source="spec.name")
+    version = serializers.CharField(source="spec.version")
+    title = serializers.CharField(source="spec.title")
+    licence = serializers.CharField(source="spec.licence")
+    architecture = serializers.CharField(source="spec.architecture")
+    outputs = serializers.ListField(child=serializers.CharField(), source="spec.outputs")
+    input_size = serializers.IntegerField(
+        source="spec.preprocessing.input_size", help_text="Side of the square that a face is scaled to, in pixels."
+    )
+    thresholds = ThresholdsOutput(source="spec.thresholds")
+    weights = WeightsOutput(many=True)
+    size = serializers.IntegerField(allow_null=True, help_text="Of all weights, in bytes; null where one is not here.")
+    ready = serializers.BooleanField(help_text="Whether the weights are here and, if known, have the right digest.")
+    in_use = serializers.BooleanField(help_text="Whether new files are examined with it.")
+    card_url = serializers.SerializerMethodField(help_text="Where the model card is, as Markdown; null without one.")
+    error_rates = serializers.SerializerMethodField(
+        help_text="Counts and shares with their intervals, by kind of file, compression and size of the face, as "
+        "measured for exactly these weights and thresholds; null if that was not measured."
+    )
+
+    @extend_schema_field({"type": ["string", "null"]})
+    def get_card_url(self, model: ModelFacts) -> str | None:
+        return reverse("media_analysis:model_card", args=[model.spec.name]) if model.card else None
+
+    @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+    def get_error_rates(self, model: ModelFacts) -> object:
+        return model.measured

@@ -3,6 +3,7 @@ from django.urls import path, re_path, register_converter
 from accounts.ids import PublicIdConverter
 from media_analysis import views
 from media_analysis.evidence import NAME_PATTERN
+from media_analysis.model_cards import PICTURE_PATTERN
 
 register_converter(PublicIdConverter, "public_id")
 
@@ -20,4 +21,10 @@ urlpatterns = [
         name="evidence",
     ),
     path("media/<public_id:public_id>/delete/", views.delete, name="delete"),
+    path("models/", views.models, name="models"),
+    path("models/<str:name>/", views.model, name="model"),
+    path("models/<str:name>/card/", views.model_card, name="model_card"),
+    re_path(
+        rf"^models/(?P<name>[^/]+)/pictures/(?P<picture>{PICTURE_PATTERN})$", views.model_picture, name="model_picture"
+    ),
 ]

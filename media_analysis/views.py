@@ -8,13 +8,16 @@ from django.core.files.storage import default_storage
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import content_disposition_header
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.defaults import server_error as default_server_error
 
-from media_analysis import evidence, selectors, services
+from media_analysis import evidence, model_cards, selectors, services
 from media_analysis import feedback as feedback_service
-from media_analysis.edges import SignedInRequest, answer_error, intake_limits, page, upload_context
+from media_analysis.edges import SignedInRequest, answer_error, intake_limits, page, public_page, upload_context
 from media_analysis.errors import Code, SentinelError
 from media_analysis.forms import FeedbackForm, HistoryFilterForm
 from media_analysis.models import Feedback, Submission
@@ -140,3 +143,42 @@ def withdraw_consent(request: SignedInRequest, public_id: str) -> HttpResponse:
     feedback_service.withdraw_consent(user=request.user, analysis=analysis)
     messages.success(request, _("Your permission is withdrawn. The file will not be handed over for training."))
     return redirect("reports:result", public_id=analysis.public_id)
+
+
+@require_GET
+@public_page
+def models(request: HttpRequest) -> HttpResponse:
+    return render(request, "media_analysis/models.html", {"models": model_cards.list_models()})
+
+
+@require_GET
+@public_page
+def model(request: HttpRequest, name: str) -> HttpResponse:
+    found = model_cards.get_model(name)
+    pictures_url = reverse("media_analysis:model_picture", args=[name, "x.png"]).removesuffix("x.png")
+    context = {
+        "model": found,
+        "rows": model_cards.measured_rows(found.measured) if found.measured else [],
+        # Made safe by render_card.
+        "card": mark_safe(model_cards.render_card(model_cards.card_text(found), pictures_url)) if found.card else "",  # noqa: S308
+    }
+    return render(request, "media_analysis/model.html", context)
+
+
+@require_GET
+@public_page
+def model_card(request: HttpRequest, name: str) -> HttpResponse:
+    found = model_cards.get_model(name)
+    filename = f"{name}-{found.spec.version}-model-card.md"
+    return HttpResponse(
+        model_cards.card_text(found),
+        content_type="text/markdown; charset=utf-8",
+        headers={"Content-Disposition": content_disposition_header(True, filename) or "attachment"},
+    )
+
+
+@require_GET
+@public_page
+def model_picture(request: HttpRequest, name: str, picture: str) -> HttpResponse:
+    content, content_type = model_cards.card_picture(model_cards.get_model(name), picture)
+    return HttpResponse(content, content_type=content_type, headers={"Cache-Control": "public, max-age=3600"})

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
-from media_analysis.api import AnalysisViewSet, FeedbackView
+from media_analysis.api import AnalysisViewSet, FeedbackView, ModelListView, ModelView
 from media_analysis.views import home
 
 admin.site.site_header = _("Sentinel administration")
@@ -27,6 +27,8 @@ urlpatterns = [
     path("accounts/", include("accounts.urls")),
     path("api/v1/", include((router.urls, "api"))),
     path("api/v1/analyses/<public_id:public_id>/feedback/", FeedbackView.as_view(), name="feedback-api"),
+    path("api/v1/models/", ModelListView.as_view(), name="models-api"),
+    path("api/v1/models/<str:name>/", ModelView.as_view(), name="model-api"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),

@@ -176,15 +176,12 @@ class FeedbackAdmin(ReadOnlyAdmin):
 
     list_display = (
         "public_id",
+        "evidence_link",
         "verdict",
         "score",
         "opinion",
-        "has_consent",
-        "evidence_link",
         "review",
         "fake_method",
-        "reviewed_by",
-        "reviewed_at",
         "updated_at",
     )
     list_filter = (QueueFilter, "review", "fake_method", "analysis__outcome", "analysis__detector")
@@ -238,14 +235,10 @@ class FeedbackAdmin(ReadOnlyAdmin):
     def sha256(self, feedback: Feedback) -> str:
         return feedback.analysis.media.sha256
 
-    @admin.display(description=_("consent"), boolean=True)
-    def has_consent(self, feedback: Feedback) -> bool:
-        return feedback.consent_at is not None
-
     @admin.display(description=_("evidence"))
     def evidence_link(self, feedback: Feedback) -> str:
         if feedback.consent_at is None:
-            return "–"
+            return gettext("no consent")
         url = reverse("admin:media_analysis_feedback_change", args=[feedback.pk])
         return format_html('<a href="{}">{}</a>', url, _("Look at it"))
 
@@ -254,6 +247,8 @@ class FeedbackAdmin(ReadOnlyAdmin):
         if feedback.consent_at is None:
             return gettext("Its owner has not consented: nobody but the owner may see it.")
         names = [stored.rpartition("/")[2] for stored in feedback.analysis.evidence]
+        # Whole frames first, then what the network looked at, then the faces.
+        names.sort(key=lambda name: ("frame", "heat", "crop").index(name.partition("-")[0]))
         urls = [(reverse("admin:media_analysis_feedback_evidence", args=[feedback.pk, name]), name) for name in names]
         link = format_html(
             '<p><a href="{}">{}</a></p>',

@@ -141,7 +141,7 @@ def feedback(request: SignedInRequest, public_id: str) -> HttpResponse:
 def withdraw_consent(request: SignedInRequest, public_id: str) -> HttpResponse:
     analysis = selectors.get_analysis(request.user, public_id)
     feedback_service.withdraw_consent(user=request.user, analysis=analysis)
-    messages.success(request, _("Your permission is withdrawn. The file will not be handed over for training."))
+    messages.success(request, _("Your permission is withdrawn."))
     return redirect("reports:result", public_id=analysis.public_id)
 
 

@@ -97,6 +97,20 @@ def test_sending_without_the_tick_withdraws_and_so_does_the_button(done: Analysi
     assert (given.opinion, given.consent_at, given.consent_version) == (AGREE, None, 0)
 
 
+def test_after_a_hand_over_the_page_does_not_promise_what_cannot_be_kept(
+    done: Analysis, admin: User, as_owner: Client
+) -> None:
+    given = make_feedback(done, reviewer=admin)
+    assert feedback.hand_over([given.pk])
+    page = as_owner.get(form_url(done)).content.decode()
+    assert "a copy was handed over for training on" in page
+    assert "it never will be" not in page
+    withdraw = reverse("media_analysis:withdraw_consent", args=[done.public_id])
+    page = as_owner.post(withdraw, follow=True).content.decode()
+    assert "You withdrew your permission after a copy had been handed over" in page
+    assert not feedback.hand_over([given.pk])
+
+
 @pytest.mark.parametrize("said", [{}, {"opinion": "maybe"}, {"opinion": "agree", "comment": "x" * 2001}])
 def test_a_wrong_form_comes_back_and_nothing_is_kept(done: Analysis, as_owner: Client, said: dict[str, str]) -> None:
     answer = as_owner.post(form_url(done), said)

@@ -126,7 +126,7 @@ def test_measured_rates_are_a_table_and_nothing_is_shown_for_what_was_not_measur
     assert "Counted on 32 files" in shown
     assert re.search(r"1 of 20\s*<div class=\"small muted\">\s*5.0 % \(0.0 to 100.0 %\)", shown)
     # The broadest first.
-    assert shown.index("videos") < shown.index("photos")
+    assert shown.index("Videos") < shown.index("Photos")
 
 
 @pytest.mark.parametrize("changes", [{"weights_sha256": ["f" * 64]}, {"aggregation": "mean"}, {"schema": 99}])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -85,3 +87,41 @@ def write_tiny_detector(
         "# Tiny test network\n\nRandom weights. It knows nothing.\n", encoding="utf-8"
     )
     return folder
+
+
+def _share(count: int, files: int) -> dict[str, Any]:
+    return {"count": count, "files": files, "share": count / files, "low": 0.0, "high": 1.0}
+
+
+def write_error_rates(folder: Path, **changes: Any) -> None:
+    """An error_rates.json as ``evaluate`` writes it, for the detector in the folder."""
+    spec = DetectorSpec.load(folder / "detector.json")
+    thresholds = spec.thresholds
+    cell = {
+        "kind": "video",
+        "compression": None,
+        "face_size": None,
+        "reals": {"called_fake": 1, "inconclusive": 4, "called_real": 15},
+        "fakes": {"called_fake": 8, "inconclusive": 2, "called_real": 2},
+        "not_assessable": {"reals": 0, "fakes": 0},
+        "false_alarms": _share(1, 20),
+        "misses": _share(2, 12),
+        "found": _share(8, 12),
+    }
+    document = {
+        "schema": 1,
+        "detector": spec.name,
+        "detector_version": spec.version,
+        "weights_sha256": [spec.weights_sha256],
+        "thresholds": {"fake": thresholds.fake, "real": thresholds.real, "frame": thresholds.frame},
+        "aggregation": spec.aggregation,
+        "frames": 32,
+        "measured_on": "2026-11-20",
+        "software": {},
+        "media": {"files": 32, "sha256": "d" * 64, "groups": ["videos"]},
+        "level": 0.95,
+        "interval": "clopper-pearson",
+        "cells": [{**cell, "kind": "image", "compression": "strong", "face_size": "small"}, cell],
+        **changes,
+    }
+    (folder / "error_rates.json").write_text(json.dumps(document), encoding="utf-8")

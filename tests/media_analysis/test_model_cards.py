@@ -17,49 +17,11 @@ from media_analysis.model_cards import PICTURE_PATTERN, get_model, list_models, 
 from ml.detectors.catalog import DEFAULT_DETECTOR
 from ml.detectors.spec import DetectorSpec, Thresholds
 from tests.media_analysis.factories import make_done
-from tests.tiny_detector import NAME
+from tests.tiny_detector import NAME, write_error_rates
 
 pytestmark = pytest.mark.django_db
 
 PICTURES = "/models/x/pictures/"
-
-
-def share(count: int, files: int) -> dict[str, Any]:
-    return {"count": count, "files": files, "share": count / files, "low": 0.0, "high": 1.0}
-
-
-def write_error_rates(folder: Path, **changes: Any) -> None:
-    """An error_rates.json as ``evaluate`` writes it, for the detector in the folder."""
-    spec = DetectorSpec.load(folder / "detector.json")
-    thresholds = spec.thresholds
-    cell = {
-        "kind": "video",
-        "compression": None,
-        "face_size": None,
-        "reals": {"called_fake": 1, "inconclusive": 4, "called_real": 15},
-        "fakes": {"called_fake": 8, "inconclusive": 2, "called_real": 2},
-        "not_assessable": {"reals": 0, "fakes": 0},
-        "false_alarms": share(1, 20),
-        "misses": share(2, 12),
-        "found": share(8, 12),
-    }
-    document = {
-        "schema": 1,
-        "detector": spec.name,
-        "detector_version": spec.version,
-        "weights_sha256": [spec.weights_sha256],
-        "thresholds": {"fake": thresholds.fake, "real": thresholds.real, "frame": thresholds.frame},
-        "aggregation": spec.aggregation,
-        "frames": 32,
-        "measured_on": "2026-11-20",
-        "software": {},
-        "media": {"files": 32, "sha256": "d" * 64, "groups": ["videos"]},
-        "level": 0.95,
-        "interval": "clopper-pearson",
-        "cells": [{**cell, "kind": "image", "compression": "strong", "face_size": "small"}, cell],
-        **changes,
-    }
-    (folder / "error_rates.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 def page(client: Client, name: str = NAME) -> str:

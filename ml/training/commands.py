@@ -18,8 +18,9 @@ from ml.error_rates import FILE as ERROR_RATES_FILE
 from ml.training import trainer
 from ml.training.calibration import apply_calibration, fit_calibration
 from ml.training.config import TrainingConfig
-from ml.training.evaluate import EVALUATION_FILE, SCORES_FOLDER, Evaluation
+from ml.training.evaluate import EVALUATION_FILE, PAGE_FILE, SCORES_FOLDER, Evaluation
 from ml.training.evaluate import evaluate as run_evaluation
+from ml.training.evaluation_page import render_page
 from ml.training.export import export_detector
 from ml.training.faces_index import index_faces, read_index
 from ml.training.measured_rates import write_json
@@ -170,6 +171,7 @@ def evaluate(options: Mapping[str, Any], *, write: Write) -> dict[str, Any]:
     if out is not None:
         write_json(out / EVALUATION_FILE, measured.report)
         write_json(out / ERROR_RATES_FILE, measured.error_rates)
+        (out / PAGE_FILE).write_text(render_page(measured.report, measured.scores), encoding="utf-8")
     if options["install_rates"] and folder is not None:
         write_json(folder / ERROR_RATES_FILE, measured.error_rates)
     return measured.report

@@ -63,10 +63,11 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """``report`` is the document of docs/evaluation.md, ``error_rates`` that of :mod:`ml.error_rates`."""
+    """The document of docs/evaluation.md, that of :mod:`ml.error_rates`, and what they were counted from."""
 
     report: dict[str, Any]
     error_rates: dict[str, Any]
+    scores: tuple[FileScore, ...]
 
 
 def evaluate(wanted: Evaluation) -> Measured:
@@ -125,7 +126,7 @@ def evaluate(wanted: Evaluation) -> Measured:
         measured_on=today,
         software=library_versions(),
     )
-    return Measured(report, rates)
+    return Measured(report, rates, tuple(scores))
 
 
 def _score(files: Sequence[LabelledFile], wanted: Evaluation, recipe: ScorerRecipe) -> list[FileScore]:

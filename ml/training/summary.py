@@ -39,17 +39,19 @@ Summary = dict[str, Any]
 
 
 def pool_groups(scores: Sequence[FileScore], pools: Pools) -> dict[str, list[FileScore]]:
-    """The scores by group; then by kind, the first part of the groups' names; then by `pools`.
+    """The scores by group; by kind, the first part of the names of several groups; then by `pools`.
 
     A pool takes the groups that equal one of its names, or lie below it, or match it as a pattern (``*c40*``).
     Raises ValueError for a pool that takes none, or has a group's name.
     """
     groups: dict[str, list[FileScore]] = {}
+    kinds = {score.group: score.group.split("/")[0] for score in scores}
+    shared = {kind for kind, count in Counter(kinds.values()).items() if count > 1}
     for score in scores:
-        groups.setdefault(score.group, []).append(score)
-        whole = score.group.split("/")[0]
-        if whole != score.group:
-            groups.setdefault(whole, []).append(score)
+        for name in dict.fromkeys((score.group, kinds[score.group])):
+            # A kind of which there is one group only would show the same twice.
+            if name == score.group or name in shared:
+                groups.setdefault(name, []).append(score)
     pooled = dict(sorted(groups.items()))
     for name, wanted in pools.items():
         if name in groups:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -110,7 +110,7 @@ def hand_over(feedback_keys: Collection[int]) -> bool:
     """Mark as handed over for training those that still may be; False if none may, and then nothing must leave."""
     now = timezone.now()
     allowed = Feedback.objects.filter(
-        Q(review=Feedback.Review.REAL) | Q(review=Feedback.Review.FAKE),
+        review__in=[Feedback.Review.REAL, Feedback.Review.FAKE],
         pk__in=list(feedback_keys),
         consent_at__isnull=False,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,14 @@ from ml.detectors.spec import DetectorSpec
 
 logger = logging.getLogger(__name__)
 
+# What `evaluate` wrote, where somebody put it beside the weights: see docs/evaluation.md.
+EVALUATION_FILE = "evaluation.json"
+EVALUATION_SCHEMA = 1
+ALL_METHODS = "all"
+FIGURES = (
+    *("auc", "average_precision", "equal_error_rate", "tpr_at_fpr_1", "tpr_at_fpr_5"),
+    *("log_loss", "calibration_error"),
+)
 # Pictures that a card may show lie beside it. No SVG: opened by itself, it could run scripts.
 PICTURE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]*\.(?:png|jpg|jpeg|webp)"
 PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -61,12 +70,36 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class FigureRow:
+    """How well the scores tell one kind of fake from the reals of one group of files.
+
+    ``method`` is empty for all methods together. ``figures`` maps the names in :data:`FIGURES`, as far as they could be
+    computed, to ``{"value", "low", "high"}``.
+    """
+
+    group: str
+    method: str
+    fakes: int
+    reals: int
+    figures: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What ``evaluate`` found for exactly these weights, on ``measured_on`` (ISO date), with so many files."""
+
+    measured_on: str
+    files: int
+    rows: tuple[FigureRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A detector as the site has it.
 
     ``in_use``: new files are examined with it. ``ready``: its weights are here and, where their digest is known, they
     are those. ``measured``: the document that :mod:`ml.error_rates` describes, None where nothing was measured for
-    exactly these weights, thresholds and way of judging.
+    exactly these weights, thresholds and way of judging. ``evaluation``: likewise, for exactly these weights.
     """
 
     spec: DetectorSpec
@@ -75,6 +108,7 @@ class ModelFacts:
     in_use: bool
     card: Path | None
     measured: Mapping[str, Any] | None
+    evaluation: Evaluation | None
 
     @property
     def size(self) -> int | None:
@@ -189,13 +223,15 @@ def _facts(listed: Listed) -> ModelFacts:
     else:
         weights = tuple(_recorded(path) for path in fetched_weights(listed.spec.name))
         ready = bool(weights) and all(file.size is not None for file in weights)
+    digests = [file.sha256 for file in weights]
     return ModelFacts(
         spec=listed.spec,
         weights=weights,
         ready=ready,
         in_use=in_use,
         card=listed.card,
-        measured=_measured(listed, [file.sha256 for file in weights]),
+        measured=_measured(listed, digests),
+        evaluation=_evaluation(listed, digests),
     )
 
 
@@ -234,3 +270,40 @@ def _measured(listed: Listed, digests: list[str]) -> Mapping[str, Any] | None:
         and document["aggregation"] == listed.spec.aggregation
     )
     return document if as_measured else None
+
+
+def _evaluation(listed: Listed, digests: Sequence[str]) -> Evaluation | None:
+    path = listed.folder / EVALUATION_FILE if listed.folder else None
+    if path is None or not path.is_file():
+        return None
+    status = path.stat()
+    read = _read_evaluation(path, status.st_mtime_ns, status.st_size)
+    return read[1] if read and read[0] == tuple(digests) else None
+
+
+@lru_cache(maxsize=8)
+def _read_evaluation(path: Path, _modified: int, _size: int) -> tuple[tuple[str, ...], Evaluation] | None:
+    """The digests of the weights that were measured, and what was found; None if the file is of no use.
+
+    Read anew only when the file has changed: it holds every single score too.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != EVALUATION_SCHEMA:
+            raise ValueError(f"schema {document['schema']!r}")
+        rows = tuple(
+            FigureRow(
+                group=group,
+                method="" if method == ALL_METHODS else method,
+                fakes=int(row["fakes"]),
+                reals=int(row["reals"]),
+                figures={name: {at: float(row[name][at]) for at in row[name]} for name in FIGURES if row.get(name)},
+            )
+            for group, found in document["groups"].items()
+            for method, row in found["by_file"].items()
+        )
+        evaluation = Evaluation(str(document["measured_on"]), int(document["media"]["files"]), rows)
+        return tuple(document["weights_sha256"]), evaluation
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.error("%s cannot be used: %r", path, error)
+        return None

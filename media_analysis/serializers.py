@@ -121,8 +121,17 @@ class AnalysisOutput(AnalysisSummaryOutput):
         help_text="Tracks with a score for each face, the frames looked at, timestamps and settings; null until done."
     )
 
+    error_rates = serializers.SerializerMethodField(
+        help_text="How often the detector erred on files of the same kind whose truth is known: counts and shares with "
+        "95 % intervals; `measured` is false, with a reason, where that was not measured. Null without a score."
+    )
+
     class Meta(AnalysisSummaryOutput.Meta):
-        fields: tuple[str, ...] = (*AnalysisSummaryOutput.Meta.fields, "result")
+        fields: tuple[str, ...] = (*AnalysisSummaryOutput.Meta.fields, "result", "error_rates")
+
+    @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+    def get_error_rates(self, analysis: Analysis) -> object:
+        return (analysis.result or {}).get("error_rates")
 
     @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
     def get_result(self, analysis: Analysis) -> object:
@@ -166,6 +175,28 @@ class WeightsOutput(serializers.Serializer[None]):
     size = serializers.IntegerField(allow_null=True, help_text="In bytes; null where the file is not here.")
 
 
+class IntervalOutput(serializers.Serializer[None]):
+    value = serializers.FloatField()
+    low = serializers.FloatField()
+    high = serializers.FloatField()
+
+
+class FigureRowOutput(serializers.Serializer[None]):
+    group = serializers.CharField(help_text="Group of test files.")
+    method = serializers.CharField(help_text="How the fakes were made; empty for all together.")
+    fakes = serializers.IntegerField()
+    reals = serializers.IntegerField()
+    figures = serializers.DictField(
+        child=IntervalOutput(), help_text="auc, equal_error_rate and others, each with its 95 % interval."
+    )
+
+
+class EvaluationOutput(serializers.Serializer[None]):
+    measured_on = serializers.DateField()
+    files = serializers.IntegerField()
+    rows = FigureRowOutput(many=True)
+
+
 class ModelOutput(serializers.Serializer[Any]):
     """A detector of this site."""
 
@@ -187,6 +218,9 @@ class ModelOutput(serializers.Serializer[Any]):
     error_rates = serializers.SerializerMethodField(
         help_text="Counts and shares with their intervals, by kind of file, compression and size of the face, as "
         "measured for exactly these weights and thresholds; null if that was not measured."
+    )
+    evaluation = EvaluationOutput(
+        allow_null=True, help_text="How well its scores tell fakes from reals; null if that was not measured."
     )
 
     @extend_schema_field({"type": ["string", "null"]})

@@ -26,3 +26,9 @@ def find_model(name: str) -> ModelFacts | None:
 def percent(share: float) -> str:
     """A share in [0, 1] as a percentage with one decimal."""
     return str(floatformat(100 * share, 1))
+
+
+@register.filter
+def figure(value: float) -> str:
+    """A figure in [0, 1] with three decimals."""
+    return str(floatformat(value, 3))

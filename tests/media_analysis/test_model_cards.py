@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -17,6 +20,7 @@ from media_analysis.model_cards import PICTURE_PATTERN, get_model, list_models, 
 from ml.detectors.catalog import DEFAULT_DETECTOR
 from ml.detectors.spec import DetectorSpec, Thresholds
 from tests.media_analysis.factories import make_done
+from tests.media_factory import make_face_image
 from tests.tiny_detector import NAME, write_error_rates
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +107,57 @@ def test_rates_for_other_thresholds_are_not_shown(detector: Path, client: Client
     other = replace(spec, thresholds=Thresholds(fake=0.9, real=0.1))
     (detector / "detector.json").write_text(other.to_json())
     assert "Not measured for exactly these weights" in page(client)
+
+
+def test_figures_of_an_evaluation_are_shown_for_the_weights_they_were_measured_with(
+    detector: Path, client: Client
+) -> None:
+    auc = {"value": 0.876, "low": 0.801, "high": 0.934}
+    same = {"value": 1.0, "low": 1.0, "high": 1.0}
+    rows = {
+        "all": {"auc": auc, "calibration_error": same, "fakes": 23, "reals": 13},
+        "FaceSwap": {"auc": same, "fakes": 5, "reals": 13},
+    }
+    document: dict[str, Any] = {
+        "schema": 1,
+        "weights_sha256": [DetectorSpec.load(detector / "detector.json").weights_sha256],
+        "measured_on": "2026-11-20",
+        "media": {"files": 36},
+        "groups": {"videos/c40": {"by_file": rows}},
+    }
+    (detector / "evaluation.json").write_text(json.dumps(document))
+    shown = page(client)
+    assert "How well its scores tell fakes from reals" in shown
+    assert re.search(r"0\.876\s*<div class=\"small muted\">\s*\(0\.801 to 0\.934\)", shown)
+    assert "videos/c40: FaceSwap" in shown
+    assert "1.000 to 1.000" not in shown
+    found = client.get(f"/api/v1/models/{NAME}/").json()["evaluation"]
+    assert (found["files"], found["rows"][0]["figures"]["auc"]) == (36, auc)
+    for wrong in ({**document, "weights_sha256": ["f" * 64]}, {**document, "schema": 2}, {**document, "groups": 3}):
+        (detector / "evaluation.json").write_text(json.dumps(wrong))
+        assert "How well its scores tell fakes from reals" not in page(client)
+
+
+@pytest.mark.slow
+def test_what_evaluate_writes_is_what_the_page_reads(detector: Path, client: Client, tmp_path: Path) -> None:
+    media, out = tmp_path / "media", tmp_path / "out"
+    for label in ("real", "fake/swap"):
+        folder = media / "images" / label
+        folder.mkdir(parents=True)
+        for number in range(2):
+            make_face_image(folder / f"{number}.jpg", quality=80 + number)
+    search = ["--detectors", str(detector.parent), "--detector", NAME]
+    call_command(
+        "evaluate", str(media), *search, "--out", str(out), "--install-rates", "--draws", "20", stdout=StringIO()
+    )
+    shutil.copy(out / "evaluation.json", detector)
+    model = get_model(NAME)
+    assert model.measured is not None
+    assert model.evaluation is not None
+    assert {(row.group, row.method) for row in model.evaluation.rows} == {("images", ""), ("images", "swap")}
+    shown = page(client)
+    assert "images: swap" in shown
+    assert "Counted on 4 files" in shown
 
 
 def test_the_api_tells_the_same(detector: Path, client: Client) -> None:

@@ -167,7 +167,7 @@ def test_an_upload_without_the_csrf_token_is_refused(owner: User, clip: Any) -> 
     assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
 
 
-@pytest.mark.parametrize("model", ["analysis", "media", "submission", "deletionreceipt"])
+@pytest.mark.parametrize("model", ["analysis", "media", "submission", "deletionreceipt", "feedback"])
 def test_the_admin_lists_finds_and_opens(done: Analysis, as_admin: Client, model: str) -> None:
     listing = reverse(f"admin:media_analysis_{model}_changelist")
     assert as_admin.get(listing).status_code == 200

@@ -21,8 +21,11 @@ from ml.contracts import (
     RESULT_SCHEMA,
     AnalysisError,
     AnalysisResult,
+    CountedShare,
     ErrorCode,
+    ErrorRates,
     MediaInfo,
+    MediaKind,
     Outcome,
     ProgressCallback,
     Reason,
@@ -286,7 +289,26 @@ def _as_text(answer: _Answer) -> str:
         if result.timestamps:
             stretches = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in result.timestamps)
             lines.append(f"Frames called fake: {stretches}.")
+        lines.append(_error_rates(result))
     return "\n  ".join(lines) + "\n"
+
+
+def _error_rates(result: AnalysisResult) -> str:
+    """How often the detector errs on such files, in the counts that it was measured by."""
+    rates = result.error_rates
+    if not isinstance(rates, ErrorRates):
+        return "How often the detector errs on such files was not measured."
+    media = "videos" if rates.kind is MediaKind.VIDEO else "photos"
+    alarms, found, misses = rates.false_alarms, rates.found, rates.misses
+    return (
+        f"Of {alarms.files} real {media} of this kind, {alarms.count} were called fake ({_share(alarms)}); "
+        f"of {found.files} fabricated ones, {found.count} were called fake ({_share(found)}) "
+        f"and {misses.count} real ({_share(misses)})."
+    )
+
+
+def _share(counted: CountedShare) -> str:
+    return f"{counted.share:.1%}, 95 % interval {counted.low:.1%} to {counted.high:.1%}"
 
 
 def _footer(detector: Detector, options: argparse.Namespace, tally: _Tally) -> str:

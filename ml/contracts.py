@@ -234,7 +234,8 @@ class AnalysisResult:
     ``fake_probability`` is that of the worst track and decides the verdict; ``pooled_probability`` runs
     the same strategy over all faces of all tracks, as the reference does, for comparison. Both are
     None when the outcome is NOT_ASSESSABLE. ``confidence`` is the percentage in [0, 100] behind the stated verdict:
-    100·p for FAKE, 100·(1-p) for REAL, None otherwise.
+    100·p for FAKE, 100·(1-p) for REAL, None otherwise. ``error_rates`` are those measured on files of the same kind, or
+    why there are none; None where nobody was judged.
     """
 
     outcome: Outcome
@@ -253,6 +254,7 @@ class AnalysisResult:
     weights_sha256: tuple[str, ...]
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
+    error_rates: ErrorRates | NotMeasured | None = None
 
     @property
     def real_to_fake_ratio(self) -> float | None:
@@ -277,7 +279,11 @@ class AnalysisResult:
              "media": the fields of MediaInfo,
              "detector": name, "detector_version": text, "weights_sha256": [hex, …],
              "seconds": s,
-             "settings": {…}}
+             "settings": {…},
+             "error_rates": null or {"measured": false, "reason": a NotMeasuredReason's value} or
+                            {"measured": true, "kind", "compression", "face_size": each a value or null,
+                             "false_alarms", "misses", "found": {"count", "files", "share", "low", "high"},
+                             "measured_on": ISO date}}
 
         A change of meaning or of a name raises ``schema``; new keys do not.
         """

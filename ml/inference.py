@@ -36,6 +36,7 @@ from ml.contracts import (
 from ml.detectors.aggregation import aggregate_networks, fake_stretches, merge_stretches
 from ml.detectors.registry import BATCH_SIZE, Detector
 from ml.detectors.spec import DetectorSpec
+from ml.error_rates import error_rates_for, facts_of
 from ml.evidence import (
     CROP_SIZE,
     HEAT_MAP_SIZE,
@@ -367,6 +368,9 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
         weights_sha256=job.detector.weights_sha256,
         seconds=time.monotonic() - job.started,
         settings=settings,
+        error_rates=(
+            error_rates_for(spec, job.detector.weights_sha256, facts_of(job.info, tracks), settings) if tracks else None
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from media_analysis import evidence
 from media_analysis.models import Analysis
 from media_analysis.wording import reason_text, verdict_text
 from reports.curve import Curve, draw_curve
+from reports.error_rates import ShownRates, show_error_rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Report:
     settings: tuple[tuple[str, str], ...]
     timestamps: tuple[tuple[float, float], ...]
     frames_looked_at: int
+    error_rates: ShownRates | None
 
 
 def present(analysis: Analysis) -> Report:
@@ -114,6 +116,7 @@ def present(analysis: Analysis) -> Report:
         settings=_flatten(settings),
         timestamps=_stretches(found.get("timestamps", [])),
         frames_looked_at=len(found.get("frames", [])),
+        error_rates=show_error_rates(analysis),
     )
 
 

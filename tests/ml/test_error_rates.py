@@ -22,6 +22,7 @@ from ml.contracts import (
     TrackResult,
 )
 from ml.detectors.catalog import DETECTORS_VARIABLE
+from ml.detectors.registry import load_detector
 from ml.detectors.spec import DetectorSpec, Thresholds
 from ml.error_rates import (
     FILE,
@@ -34,10 +35,12 @@ from ml.error_rates import (
     lookup,
     read,
 )
+from ml.infer import main as infer
+from ml.inference import analyze
 from ml.media.photos import jpeg_quality, probe_photo
 from ml.training.measured_rates import count_error_rates, write_json
 from ml.training.scoring import FileScore
-from tests.media_factory import make_image, portrait
+from tests.media_factory import make_face_image, make_image, portrait
 from tests.tiny_detector import write_tiny_detector
 
 VIDEO = MediaInfo(MediaKind.VIDEO, "mp4", "h264", 1000, 500, duration=10.0, frame_rate=20.0, frame_count=200)
@@ -235,3 +238,30 @@ def test_only_a_jpeg_has_a_quality(tmp_path: Path) -> None:
 
 def test_rates_are_plain_json_values() -> None:
     assert asdict(NotMeasured(NotMeasuredReason.OTHER_WEIGHTS)) == {"reason": "other_weights", "measured": False}
+
+
+def test_an_analysis_carries_them_and_says_so_in_words(
+    spec: DetectorSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = make_face_image(tmp_path / "photo.jpg", quality=70)
+    detector = load_detector(spec.name, device="cpu")
+    assert analyze(photo, detector).error_rates == NotMeasured(NotMeasuredReason.NO_MEASUREMENT)
+    assert infer(["--detector", spec.name, str(photo)]) == 0
+    assert "How often the detector errs on such files was not measured." in capsys.readouterr().out
+
+    measured = [replace(score, kind="image", compression="medium") for score in MEASURED]
+    write_json(tmp_path / spec.name / FILE, document(spec, measured))
+    found = analyze(photo, detector)
+    assert isinstance(found.error_rates, ErrorRates)
+    assert (found.error_rates.kind, found.error_rates.compression) == (MediaKind.IMAGE, Compression.MEDIUM)
+    as_stored = json.loads(json.dumps(found.to_dict()))["error_rates"]
+    assert as_stored["measured"] is True
+    assert set(as_stored["misses"]) == {"count", "files", "share", "low", "high"}
+    assert infer(["--detector", spec.name, str(photo)]) == 0
+    assert f"real photos of this kind, {found.error_rates.false_alarms.count} were called" in capsys.readouterr().out
+
+
+def test_without_anybody_to_judge_there_are_none(spec: DetectorSpec, tmp_path: Path) -> None:
+    result = analyze(make_image(tmp_path / "nobody.jpg"), load_detector(spec.name, device="cpu"))
+    assert result.error_rates is None
+    assert result.to_dict()["error_rates"] is None

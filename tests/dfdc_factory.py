@@ -30,9 +30,9 @@ def fake_frame(number: int, person: int, kind: int) -> Frame:
     mask = np.zeros((height, width), dtype=np.float32)
     centre = (int(width * (0.45 + 0.05 * (person % 3))), height // 2)
     cv2.ellipse(mask, centre, (30, 40), 0, 0, 360, 1.0, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), 4)[..., None]
+    soft = cv2.GaussianBlur(mask, (0, 0), 4)[..., None]
     face = cv2.GaussianBlur(frame, (0, 0), 2 + kind) * np.array([1.3, 0.8 - 0.1 * kind, 0.7])
-    return np.asarray(np.clip(frame * (1 - mask) + face * mask, 0, 255), dtype=np.uint8)
+    return np.asarray(np.clip(frame * (1 - soft) + face * soft, 0, 255), dtype=np.uint8)
 
 
 def make_real(path: Path, person: int, *, count: int = FRAMES) -> Path:

@@ -92,7 +92,7 @@ def make_transforms(settings: Augmentation, size: int) -> v2.Transform:
     )
     return v2.Compose(
         [
-            v2.RandomApply([v2.JPEG(settings.jpeg_quality)], p=settings.jpeg),
+            v2.RandomApply([Jpeg(settings.jpeg_quality)], p=settings.jpeg),
             v2.RandomApply([Noise(settings.noise_variance)], p=settings.noise),
             v2.RandomApply([v2.GaussianBlur(settings.blur_kernel, sigma=BLUR_SIGMA)], p=settings.blur),
             v2.RandomHorizontalFlip(p=settings.flip),
@@ -105,8 +105,33 @@ def make_transforms(settings: Augmentation, size: int) -> v2.Transform:
     )
 
 
+class Jpeg(v2.Transform):  # type: ignore[misc]
+    """Compress with a quality drawn evenly from a range. torchvision's own codecs are deprecated."""
+
+    _transformed_types = (tv_tensors.Image,)
+
+    def __init__(self, quality: tuple[int, int]) -> None:
+        super().__init__()
+        self.quality = quality
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        low, high = self.quality
+        return {"quality": int(torch.randint(low, high + 1, ()))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        pixels = np.ascontiguousarray(inpt.numpy()[::-1].transpose(1, 2, 0))
+        done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, params["quality"]])
+        if not done:
+            raise OSError("JPEG encoding failed")
+        decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+        return tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(decoded[..., ::-1].transpose(2, 0, 1))))
+
+
 class Noise(v2.Transform):  # type: ignore[misc]
-    """Gaussian noise whose variance, for pixels in [0, 255], is drawn evenly from a range."""
+    """Gaussian noise whose variance, for pixels in [0, 255], is drawn evenly from a range.
+
+    torchvision's own truncates on bytes, which takes a tenth of weak noise away.
+    """
 
     _transformed_types = (tv_tensors.Image,)
 
@@ -116,14 +141,20 @@ class Noise(v2.Transform):  # type: ignore[misc]
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         low, high = self.variance
-        return {"sigma": (low + (high - low) * float(torch.rand(()))) ** 0.5 / 255.0}
+        return {"sigma": (low + (high - low) * float(torch.rand(()))) ** 0.5}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return functional.gaussian_noise(inpt, mean=0.0, sigma=params["sigma"], clip=True)
+        pixels = inpt.as_subclass(torch.Tensor).float()
+        noisy = pixels + torch.randn(pixels.shape) * params["sigma"]
+        return tv_tensors.wrap(_to_bytes(noisy), like=inpt)
 
 
 class FancyPCA(v2.Transform):  # type: ignore[misc]
-    """Shift all colours along the principal axes of the picture's own colours (Krizhevsky et al., 2012)."""
+    """Shift all colours along the principal axes of the picture's own colours (Krizhevsky et al., 2012).
+
+    ``deviation`` is that of the shift along each axis, as a share of the axis' variance, each colour's own spread
+    taken as one.
+    """
 
     _transformed_types = (tv_tensors.Image,)
 
@@ -135,12 +166,17 @@ class FancyPCA(v2.Transform):  # type: ignore[misc]
         return {"weights": torch.randn(3) * self.deviation}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        pixels = inpt.as_subclass(torch.Tensor).float() / 255.0
+        pixels = inpt.as_subclass(torch.Tensor).float()
         flat = pixels.reshape(3, -1)
-        values, axes = torch.linalg.eigh(torch.cov(flat))
-        shift = axes @ (params["weights"] * values.clamp(min=0.0))
-        changed = (pixels + shift.view(3, 1, 1)).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
-        return tv_tensors.wrap(changed, like=inpt)
+        # A colour that is the same everywhere has no spread to be shifted by.
+        spread = flat.std(dim=1, keepdim=True, correction=0).clamp(min=1e-3)
+        values, axes = torch.linalg.eigh(torch.cov((flat - flat.mean(dim=1, keepdim=True)) / spread, correction=0))
+        shift = (axes @ (params["weights"] * values.clamp(min=0.0))) * spread[:, 0]
+        return tv_tensors.wrap(_to_bytes(pixels + shift.view(3, 1, 1)), like=inpt)
+
+
+def _to_bytes(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.round().clamp(0.0, 255.0).to(torch.uint8)
 
 
 class IsotropicResize(v2.Transform):  # type: ignore[misc]

@@ -47,6 +47,9 @@ def run(name: str, options: Options, write: Write) -> int:
     """Run a command. Exit code 0: all done; 1: some items failed, which the report lists; 2: nothing could be done."""
     try:
         return COMMANDS[name].run(options, write)
+    except ModuleNotFoundError as error:
+        write(f"{name}: {error}. Training needs more than a site does: pip install -r requirements-dev.txt\n")
+        return EXIT_UNUSABLE
     except (AnalysisError, OSError, RuntimeError, ValueError) as error:
         write(f"{name}: {getattr(error, 'detail', '') or error}\n")
         return EXIT_UNUSABLE

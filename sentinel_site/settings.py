@@ -169,8 +169,9 @@ SENTINEL_DAILY_LIMIT_TIME_ZONE = env("SENTINEL_DAILY_LIMIT_TIME_ZONE", default="
 SENTINEL_DETECTOR = env("SENTINEL_DETECTOR", default="sentinel-lite0")
 SENTINEL_DETECTOR_WEIGHTS = env.list("SENTINEL_DETECTOR_WEIGHTS", default=[])
 SENTINEL_WEIGHTS_DIR = Path(env("SENTINEL_WEIGHTS_DIR", default=str(DATA_DIR / "weights")))
-# `ml` runs without Django and reads this variable itself, also in processes started from here.
+# `ml` runs without Django and reads these variables itself, also in processes started from here.
 os.environ["SENTINEL_WEIGHTS_DIR"] = str(SENTINEL_WEIGHTS_DIR)
+os.environ["SENTINEL_ENGINE_CACHE_DIR"] = env("SENTINEL_ENGINE_CACHE_DIR", default=str(DATA_DIR / "engines"))
 
 # Queue
 SENTINEL_MAX_ATTEMPTS = 3

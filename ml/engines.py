@@ -1,0 +1,186 @@
+"""Runs networks on the processor through OpenVINO, which is several times faster than torch there, or through torch.
+
+A network is converted when it is built, compared with torch on the spot, and refused if the two differ; torch then
+does the work. OpenVINO by itself takes bfloat16 where the processor has it: here the precision is always said.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# `auto`, `openvino` or `torch`.
+ENGINE_VARIABLE = "SENTINEL_ENGINE"
+# Where converted networks are kept from one start to the next; none are without it.
+CACHE_VARIABLE = "SENTINEL_ENGINE_CACHE_DIR"
+# Largest difference from torch in an output (a logit, a share of a box) that float32 arithmetic may explain.
+TOLERANCE = 1e-3
+
+logger = logging.getLogger(__name__)
+
+Function = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+class Engine(StrEnum):
+    """What runs a network."""
+
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """The arithmetic inside a network; weights are kept as they are and outputs are float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class EngineError(Exception):
+    """This network cannot be run by that engine, or not with the same result."""
+
+
+class OpenVinoNetwork:
+    """A network compiled for this processor: (n, 3, height, width) float32 → its outputs. Not thread-safe."""
+
+    def __init__(self, model: Any, precision: Precision = Precision.FLOAT32) -> None:
+        import openvino
+
+        hint = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}[precision]
+        options = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._compiled = openvino.Core().compile_model(model, "CPU", options)
+        self._request = self._compiled.create_infer_request()
+
+    def another(self) -> OpenVinoNetwork:
+        """The same network for use beside this one, as from another thread."""
+        twin = object.__new__(type(self))
+        twin._compiled = self._compiled
+        twin._request = self._compiled.create_infer_request()
+        return twin
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
+        # The arrays that come back belong to the request and change with its next run.
+        answer = self._request.infer([batch.contiguous().numpy()], share_inputs=True, share_outputs=True)
+        return tuple(torch.from_numpy(answer[place].copy()) for place in range(len(self._compiled.outputs)))
+
+
+def accelerate(
+    network: nn.Module, example: Tensor, *, key: str = "", precision: Precision = Precision.FLOAT32
+) -> tuple[Function, Engine]:
+    """The fastest way known to run `network`, a module in evaluation mode on the processor, and what it is.
+
+    `example` is a typical input; the number of pictures and their size may differ in use. `key` names the weights for
+    the cache and must change with them. Falls back on torch with a warning in the log.
+    """
+    if chosen_engine() is Engine.OPENVINO:
+        try:
+            return openvino_network(network, example, key=key, precision=precision), Engine.OPENVINO
+        except EngineError as error:
+            logger.warning("torch runs %s instead of OpenVINO: %s", key or type(network).__name__, error)
+    return torch_network(network), Engine.TORCH
+
+
+def chosen_engine() -> Engine:
+    """What SENTINEL_ENGINE asks for. Raises ValueError for a name that is none of the three."""
+    name = os.environ.get(ENGINE_VARIABLE, "") or "auto"
+    return Engine.OPENVINO if name == "auto" else Engine(name)
+
+
+def torch_network(network: nn.Module) -> Function:
+    """The network itself, its answer always a tuple and no gradients kept."""
+
+    def run(batch: Tensor) -> tuple[Tensor, ...]:
+        with torch.inference_mode():
+            answer = network(batch)
+        return answer if isinstance(answer, tuple) else (answer,)
+
+    return run
+
+
+def openvino_network(
+    network: nn.Module, example: Tensor, *, key: str = "", precision: Precision = Precision.FLOAT32
+) -> OpenVinoNetwork:
+    """Convert (or read from the cache), compile and compare with torch in float32. Raises EngineError."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(str(error)) from error
+    kept = _cache_file(key, openvino.get_version())
+    if kept is not None and kept.is_file():
+        try:
+            return _compiled(openvino.Core().read_model(kept), network, example, precision)
+        except (EngineError, RuntimeError) as error:
+            logger.warning("%s is made anew: %s", kept, error)
+    try:
+        model = _convert(network, example)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise EngineError(f"{type(error).__name__}: {error}") from error
+    compiled = _compiled(model, network, example, precision)
+    if kept is not None:
+        _keep(model, kept)
+    return compiled
+
+
+def _compiled(model: Any, network: nn.Module, example: Tensor, precision: Precision) -> OpenVinoNetwork:
+    """Raises EngineError where it differs from torch in float32; bfloat16 differs by what the caller accepted."""
+    try:
+        compiled = OpenVinoNetwork(model)
+        answer = compiled(example)
+        chosen = compiled if precision is Precision.FLOAT32 else OpenVinoNetwork(model, precision)
+    except (RuntimeError, ValueError) as error:
+        raise EngineError(str(error)) from error
+    for ours, theirs in zip(answer, torch_network(network)(example), strict=True):
+        difference = float((ours - theirs).abs().max())
+        # Written so that NaN fails too.
+        if not difference <= TOLERANCE:
+            raise EngineError(f"differs from torch by {difference:.2g}")
+    return chosen
+
+
+def _convert(network: nn.Module, example: Tensor) -> Any:
+    import openvino
+
+    with warnings.catch_warnings(), torch.no_grad():
+        # torch announces that tracing will go one day; OpenVINO's converter still rests on it.
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(network, example_input=example.contiguous())
+    # Any number of pictures of any size.
+    model.reshape([-1, example.shape[1], *((-1, -1) if _takes_any_size(network) else example.shape[2:])])
+    return model
+
+
+def _takes_any_size(network: nn.Module) -> bool:
+    """Whether it is convolutions all the way: no linear layer that fixes the size."""
+    return not any(isinstance(module, nn.Linear) for module in network.modules())
+
+
+def _cache_file(key: str, version: str) -> Path | None:
+    folder = os.environ.get(CACHE_VARIABLE, "")
+    if not folder or not key:
+        return None
+    return Path(folder) / f"{key}-openvino-{version.partition('-')[0]}.xml"
+
+
+def _keep(model: Any, target: Path) -> None:
+    """Save for the next start. Two processes may do so at once; a failure only costs the next start its time."""
+    import openvino
+
+    partial = target.with_name(f"{target.stem}.{os.getpid()}.part.xml")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        openvino.save_model(model, partial, compress_to_fp16=False)
+        partial.with_suffix(".bin").replace(target.with_suffix(".bin"))
+        partial.replace(target)
+    except (OSError, RuntimeError) as error:
+        logger.warning("The converted network could not be kept: %s", error)

@@ -1,0 +1,150 @@
+"""Another engine runs a network only if it gives what torch gives."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ml import engines
+from ml.engines import Engine, EngineError, Precision, accelerate, openvino_network
+from tests.tiny_detector import tiny_network
+
+EXAMPLE = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_openvino_gives_what_torch_gives_for_any_number_of_pictures(count: int) -> None:
+    network = tiny_network()
+    batch = torch.rand(count, 3, 96, 96)
+
+    run, engine = accelerate(network, EXAMPLE)
+
+    assert engine is Engine.OPENVINO
+    with torch.inference_mode():
+        assert torch.allclose(run(batch)[0], network(batch), atol=1e-4)
+
+
+def test_convolutions_alone_take_pictures_of_any_size() -> None:
+    network = nn.Conv2d(3, 4, 3).eval()
+    batch = torch.rand(1, 3, 30, 50)
+
+    run, _ = accelerate(network, EXAMPLE)
+
+    assert torch.allclose(run(batch)[0], network(batch), atol=1e-5)
+
+
+def test_the_answer_stays_when_the_network_runs_again() -> None:
+    run, _ = accelerate(tiny_network(), EXAMPLE)
+
+    first = run(EXAMPLE)[0]
+    before = first.clone()
+    run(1 - EXAMPLE)
+
+    assert torch.equal(first, before)
+
+
+def test_torch_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTINEL_ENGINE", "torch")
+
+    run, engine = accelerate(tiny_network(), EXAMPLE)
+
+    assert engine is Engine.TORCH
+    assert run(EXAMPLE)[0].shape == (2, 1)
+
+
+def test_an_engine_nobody_knows_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTINEL_ENGINE", "abacus")
+
+    with pytest.raises(ValueError, match="abacus"):
+        accelerate(tiny_network(), EXAMPLE)
+
+
+class Fickle(nn.Module):
+    """Tells another truth while it is traced."""
+
+    def forward(self, faces: Tensor) -> Tensor:
+        shift = 1.0 if torch._C._get_tracing_state() is not None else 0.0
+        return faces.mean(dim=(2, 3)) + shift
+
+
+def test_a_conversion_that_differs_from_torch_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(EngineError, match="differs"):
+        openvino_network(Fickle().eval(), EXAMPLE)
+
+    with caplog.at_level(logging.WARNING):
+        run, engine = accelerate(Fickle().eval(), EXAMPLE)
+    assert engine is Engine.TORCH
+    assert torch.allclose(run(EXAMPLE)[0], EXAMPLE.mean(dim=(2, 3)))
+    assert "differs" in caplog.text
+
+
+class Unconvertible(nn.Module):
+    def forward(self, faces: Tensor) -> Tensor:
+        if torch._C._get_tracing_state():
+            raise RuntimeError("cannot be traced")
+        return faces.mean(dim=(2, 3))
+
+
+def test_what_cannot_be_converted_runs_in_torch() -> None:
+    run, engine = accelerate(Unconvertible().eval(), EXAMPLE)
+
+    assert engine is Engine.TORCH
+    assert run(EXAMPLE)[0].shape == (2, 3)
+
+
+def test_a_converted_network_is_kept_for_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTINEL_ENGINE_CACHE_DIR", str(tmp_path / "engines"))
+    network = tiny_network()
+    first = openvino_network(network, EXAMPLE, key="tiny")(EXAMPLE)[0]
+    assert sorted(path.suffix for path in (tmp_path / "engines").iterdir()) == [".bin", ".xml"]
+
+    def must_not_convert(*_: object) -> None:
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr(engines, "_convert", must_not_convert)
+
+    assert torch.equal(openvino_network(network, EXAMPLE, key="tiny")(EXAMPLE)[0], first)
+
+
+@pytest.mark.parametrize("damage", ["other weights", "cut off", "no xml"])
+def test_a_kept_network_that_is_not_this_one_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    monkeypatch.setenv("SENTINEL_ENGINE_CACHE_DIR", str(tmp_path))
+    network = tiny_network()
+    openvino_network(network if damage != "other weights" else tiny_network(seed=8, bias=3), EXAMPLE, key="tiny")
+    (kept,) = tmp_path.glob("*.xml")
+    if damage == "cut off":
+        kept.with_suffix(".bin").write_bytes(b"short")
+    if damage == "no xml":
+        kept.write_text("<net")
+
+    with caplog.at_level(logging.WARNING):
+        run, engine = accelerate(network, EXAMPLE, key="tiny")
+
+    assert engine is Engine.OPENVINO
+    assert torch.allclose(run(EXAMPLE)[0], network(EXAMPLE), atol=1e-4)
+    assert "made anew" in caplog.text
+    caplog.clear()
+    accelerate(network, EXAMPLE, key="tiny")
+    assert not caplog.text
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SENTINEL_ENGINE_CACHE_DIR", str(tmp_path / "file"))
+
+    assert accelerate(tiny_network(), EXAMPLE, key="tiny")[1] is Engine.OPENVINO
+
+
+def test_less_precision_is_only_for_those_who_ask() -> None:
+    network = tiny_network()
+    exact = openvino_network(network, EXAMPLE)(EXAMPLE)[0]
+
+    coarse = openvino_network(network, EXAMPLE, precision=Precision.BFLOAT16)(EXAMPLE)[0]
+
+    assert torch.allclose(exact, coarse, atol=0.2)

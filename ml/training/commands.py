@@ -62,12 +62,12 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         help="groups to take together, by name, by the folder above, or by a pattern like *c40*",
     )
     parser.add_argument(
-        "--robustness", action="store_true", help="also measure worse copies of the media (12 times longer)"
+        "--robustness", action="store_true", help="also measure worse copies of the media (15 times longer)"
     )
     parser.add_argument(
-        "--install-rates",
+        "--install",
         action="store_true",
-        help="put error_rates.json beside the detector's weights, to be shown with results",
+        help="put error_rates.json, and evaluation.json without single scores, beside the weights: the site shows them",
     )
 
 
@@ -149,7 +149,7 @@ def evaluate(options: Mapping[str, Any], *, write: Write) -> dict[str, Any]:
     out: Path | None = options["out"]
     cache = options["cache"] or (out and out / SCORES_FOLDER)
     folder = find_detector(options["detector"], options["detectors"]).folder
-    if options["install_rates"] and folder is None:
+    if options["install"] and folder is None:
         raise FileNotFoundError(f"{options['detector']} has no folder of its own for its error rates")
     measured = run_evaluation(
         Evaluation(
@@ -172,8 +172,10 @@ def evaluate(options: Mapping[str, Any], *, write: Write) -> dict[str, Any]:
         write_json(out / EVALUATION_FILE, measured.report)
         write_json(out / ERROR_RATES_FILE, measured.error_rates)
         (out / PAGE_FILE).write_text(render_page(measured.report, measured.scores), encoding="utf-8")
-    if options["install_rates"] and folder is not None:
+    if options["install"] and folder is not None:
         write_json(folder / ERROR_RATES_FILE, measured.error_rates)
+        figures = {name: value for name, value in measured.report.items() if name != "scores"}
+        write_json(folder / EVALUATION_FILE, figures)
     return measured.report
 
 

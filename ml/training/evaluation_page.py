@@ -33,6 +33,8 @@ DOTS = 96
 HARMS = {
     Harm.JPEG_QUALITY: "JPEG quality of photos",
     Harm.CRF: "H.264 CRF of videos",
+    Harm.WEBP_QUALITY: "WebP quality of photos (not trained on)",
+    Harm.HEVC_CRF: "HEVC CRF of videos (not trained on)",
     Harm.FACE_SIZE: "face size, at most so many pixels",
 }
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
@@ -36,16 +37,28 @@ class Harm(StrEnum):
 
     JPEG_QUALITY = "jpeg_quality"
     CRF = "crf"
+    WEBP_QUALITY = "webp_quality"
+    HEVC_CRF = "hevc_crf"
     FACE_SIZE = "face_size"
+
+
+# Suffix by harm; photos of which only the size is to change are written without loss.
+PHOTO_FORMATS = {Harm.JPEG_QUALITY: "jpg", Harm.WEBP_QUALITY: "webp"}
+# One thread each, so that the bits repeat.
+X264, X265 = "libx264", "libx265"
+ENCODERS = {
+    X264: {"preset": "veryfast"},
+    X265: {"preset": "veryfast", "x265-params": "pools=1:frame-threads=1:log-level=none"},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Recoding:
     """``harm`` to the degree ``value``.
 
-    JPEG_QUALITY: photos saved anew with that quality (1 to 100). CRF: videos encoded anew with that constant rate
-    factor of x264 (larger is worse). FACE_SIZE: scaled down until the deciding face is that many pixels on its wider
-    side.
+    JPEG_QUALITY, WEBP_QUALITY: photos saved anew with that quality (1 to 100). CRF, HEVC_CRF: videos encoded anew with
+    that constant rate factor of x264 or x265 (larger is worse). FACE_SIZE: scaled down until the deciding face is that
+    many pixels on its wider side.
     """
 
     harm: Harm
@@ -59,6 +72,9 @@ class Recoding:
 RECODINGS = (
     *(Recoding(Harm.JPEG_QUALITY, quality) for quality in (90, 70, 50, 30)),
     *(Recoding(Harm.CRF, crf) for crf in (23, 28, 33, 38)),
+    # Training makes pictures worse with JPEG and H.264 only.
+    *(Recoding(Harm.WEBP_QUALITY, quality) for quality in (70, 30)),
+    *(Recoding(Harm.HEVC_CRF, crf) for crf in (28, 36)),
     *(Recoding(Harm.FACE_SIZE, pixels) for pixels in (128, 96, 64, 48)),
 )
 
@@ -67,7 +83,7 @@ def changes(recoding: Recoding, kind: MediaKind, face_size: float | None) -> boo
     """Whether the recoding would change such a file: a face that is small enough already stays as it is."""
     if recoding.harm is Harm.FACE_SIZE:
         return face_size is not None and face_size > recoding.value
-    return kind is (MediaKind.IMAGE if recoding.harm is Harm.JPEG_QUALITY else MediaKind.VIDEO)
+    return kind is (MediaKind.IMAGE if recoding.harm in PHOTO_FORMATS else MediaKind.VIDEO)
 
 
 def recode(path: Path, folder: Path, recoding: Recoding, info: MediaInfo, face_size: float | None) -> Path:
@@ -81,43 +97,41 @@ def recode(path: Path, folder: Path, recoding: Recoding, info: MediaInfo, face_s
     scale = recoding.value / face_size if recoding.harm is Harm.FACE_SIZE and face_size else 1.0
     if info.kind is MediaKind.IMAGE:
         return _recode_photo(path, folder, recoding, scale)
-    crf = recoding.value if recoding.harm is Harm.CRF else TRANSPARENT_CRF
-    return _recode_video(path, folder, crf, scale, info.frame_rate)
+    crf = TRANSPARENT_CRF if recoding.harm is Harm.FACE_SIZE else recoding.value
+    encoder = X265 if recoding.harm is Harm.HEVC_CRF else X264
+    rate = Fraction(info.frame_rate).limit_denominator(1001)
+    with av.open(os.fspath(folder / "copy.mp4"), "w") as output:
+        stream = output.add_stream(encoder, rate=rate, options={"crf": str(crf), **ENCODERS[encoder]})
+        if not isinstance(stream, VideoStream):
+            raise TypeError(f"{encoder} encodes no videos")
+        _encode(path, output, stream, scale)
+    return folder / "copy.mp4"
 
 
 def _recode_photo(path: Path, folder: Path, recoding: Recoding, scale: float) -> Path:
     picture = Image.fromarray(_scaled(read_photo(path), scale, multiple=1))
-    if recoding.harm is Harm.JPEG_QUALITY:
-        target = folder / "copy.jpg"
+    target = folder / f"copy.{PHOTO_FORMATS.get(recoding.harm, 'png')}"
+    if recoding.harm in PHOTO_FORMATS:
         picture.save(target, quality=recoding.value)
     else:
-        target = folder / "copy.png"
         picture.save(target)
     return target
 
 
-def _recode_video(path: Path, folder: Path, crf: int, scale: float, frame_rate: float) -> Path:
-    target = folder / "copy.mp4"
+def _encode(path: Path, output: OutputContainer, stream: VideoStream, scale: float) -> None:
+    stream.pix_fmt = "yuv420p"
+    stream.thread_count = 1
     # Every frame.
     pictures: Iterator[Pixels] = (picture.pixels for picture in FrameReader(path, range(sys.maxsize)))
-    with av.open(os.fspath(target), "w") as output:
-        stream: VideoStream | None = None
-        for number, pixels in enumerate(pictures):
-            frame_pixels = _scaled(pixels, scale, multiple=2)
-            if stream is None:
-                # A clip may change its size midway; an MP4 keeps that of its first frame.
-                size = frame_pixels.shape[1], frame_pixels.shape[0]
-                rate = Fraction(frame_rate).limit_denominator(1001)
-                stream = output.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
-                stream.width, stream.height = size
-                stream.pix_fmt = "yuv420p"
-                stream.thread_count = 1
-            frame = av.VideoFrame.from_ndarray(_fit(frame_pixels, size), format="rgb24")
-            frame.pts = number
-            output.mux(stream.encode(frame))
-        if stream is not None:
-            output.mux(stream.encode(None))
-    return target
+    for number, pixels in enumerate(pictures):
+        frame_pixels = _scaled(pixels, scale, multiple=2)
+        if number == 0:
+            stream.width, stream.height = frame_pixels.shape[1], frame_pixels.shape[0]
+        # A clip may change its size midway; an MP4 keeps that of its first frame.
+        frame = av.VideoFrame.from_ndarray(_fit(frame_pixels, (stream.width, stream.height)), format="rgb24")
+        frame.pts = number
+        output.mux(stream.encode(frame))
+    output.mux(stream.encode(None))
 
 
 def _scaled(pixels: Pixels, scale: float, *, multiple: int) -> Pixels:

@@ -95,7 +95,16 @@ def test_measured_rates_are_a_table_and_nothing_is_shown_for_what_was_not_measur
     assert shown.index("Videos") < shown.index("Photos")
 
 
-@pytest.mark.parametrize("changes", [{"weights_sha256": ["f" * 64]}, {"aggregation": "mean"}, {"schema": 99}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights_sha256": ["f" * 64]},
+        {"aggregation": "mean"},
+        {"schema": 99},
+        {"measured_on": "yesterday"},
+        {"cells": [{"kind": "sound"}]},
+    ],
+)
 def test_rates_of_something_else_are_not_shown(detector: Path, client: Client, changes: dict[str, Any]) -> None:
     write_error_rates(detector, **changes)
     assert "Not measured for exactly these weights" in page(client)
@@ -147,9 +156,7 @@ def test_what_evaluate_writes_is_what_the_page_reads(detector: Path, client: Cli
         for number in range(2):
             make_face_image(folder / f"{number}.jpg", quality=80 + number)
     search = ["--detectors", str(detector.parent), "--detector", NAME]
-    call_command(
-        "evaluate", str(media), *search, "--out", str(out), "--install-rates", "--draws", "20", stdout=StringIO()
-    )
+    call_command("evaluate", str(media), *search, "--out", str(out), "--install", "--draws", "20", stdout=StringIO())
     shutil.copy(out / "evaluation.json", detector)
     model = get_model(NAME)
     assert model.measured is not None

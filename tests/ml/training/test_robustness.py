@@ -34,13 +34,22 @@ def test_a_worse_video_has_the_same_frames_upright_and_fewer_bits(clip: Path, tm
     assert counters == list(range(30))
 
 
-def test_the_same_file_gives_the_same_bytes(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", [Harm.CRF, Harm.HEVC_CRF])
+def test_the_same_file_gives_the_same_bytes(clip: Path, tmp_path: Path, harm: Harm) -> None:
     info = probe(clip)
     contents = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        contents.append(recode(clip, tmp_path / name, Recoding(Harm.CRF, 30), info, None).read_bytes())
+        contents.append(recode(clip, tmp_path / name, Recoding(harm, 30), info, None).read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_other_codecs_than_training_uses(clip: Path, tmp_path: Path) -> None:
+    assert probe(recode(clip, tmp_path, Recoding(Harm.HEVC_CRF, 32), probe(clip), None)).codec == "hevc"
+    photo = make_face_image(tmp_path / "photo.png")
+    copy = recode(photo, tmp_path, Recoding(Harm.WEBP_QUALITY, 30), probe(photo), None)
+    assert probe(copy).codec == "webp"
+    assert read_photo(copy).shape == read_photo(photo).shape
 
 
 def test_faces_shrink_to_the_size_asked_for(clip: Path, tmp_path: Path) -> None:
@@ -68,6 +77,6 @@ def test_what_would_change_nothing_is_not_done(clip: Path, tmp_path: Path) -> No
         recode(clip, tmp_path, Recoding(Harm.FACE_SIZE, 96), probe(clip), 50.0)
 
 
-def test_there_are_three_axes_from_mild_to_strong() -> None:
+def test_there_are_five_axes_from_mild_to_strong() -> None:
     assert {recoding.harm for recoding in RECODINGS} == set(Harm)
     assert len({recoding.name for recoding in RECODINGS}) == len(RECODINGS)

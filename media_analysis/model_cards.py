@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,15 @@ PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg
 
 # The kinds of files that error rates are told apart by, as ml.error_rates names them.
 KINDS: dict[str, Promise] = {"video": _("videos"), "image": _("photos")}
-COMPRESSIONS: dict[str | None, Promise] = {
-    None: _("any"),
-    "strong": _("strong"),
-    "medium": _("medium"),
-    "light": _("light"),
+COMPRESSIONS: dict[str, Promise] = {
+    "strong": _("strongly compressed"),
+    "medium": _("compressed as usual"),
+    "light": _("lightly compressed"),
 }
-FACE_SIZES: dict[str | None, Promise] = {
-    None: _("any"),
-    "small": _("small"),
-    "medium": _("medium"),
-    "large": _("large"),
+FACE_SIZES: dict[str, Promise] = {
+    "small": _("with small faces"),
+    "medium": _("with faces of medium size"),
+    "large": _("with large faces"),
 }
 
 _TAGS = {
@@ -86,9 +85,9 @@ class FigureRow:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What ``evaluate`` found for exactly these weights, on ``measured_on`` (ISO date), with so many files."""
+    """What ``evaluate`` found for exactly these weights on so many files."""
 
-    measured_on: str
+    measured_on: date
     files: int
     rows: tuple[FigureRow, ...]
 
@@ -109,6 +108,10 @@ class ModelFacts:
     card: Path | None
     measured: Mapping[str, Any] | None
     evaluation: Evaluation | None
+
+    @property
+    def measured_on(self) -> date | None:
+        return date.fromisoformat(self.measured["measured_on"]) if self.measured else None
 
     @property
     def size(self) -> int | None:
@@ -137,11 +140,13 @@ def get_model(name: str) -> ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRow:
-    """Error rates on one kind of files. The shares are the document's: count, files, share, low, high, or None."""
+    """Error rates on one kind of files. The shares are the document's: count, files, share, low, high, or None.
+
+    ``which`` says in words which videos or photos were counted, and is empty for all of them.
+    """
 
     kind: str
-    compression: str
-    face_size: str
+    which: tuple[str, ...]
     false_alarms: Mapping[str, Any] | None
     found: Mapping[str, Any] | None
     misses: Mapping[str, Any] | None
@@ -149,8 +154,8 @@ class MeasuredRow:
 
 def measured_rows(document: Mapping[str, Any]) -> list[MeasuredRow]:
     """A row for each kind of files that anything was measured on, the broadest of each kind first."""
+    compressions, sizes = [None, *COMPRESSIONS], [None, *FACE_SIZES]
     cells = [cell for cell in document["cells"] if cell["false_alarms"] or cell["found"]]
-    compressions, sizes = list(COMPRESSIONS), list(FACE_SIZES)
     cells.sort(
         key=lambda cell: (
             cell["kind"] != "video",
@@ -161,8 +166,11 @@ def measured_rows(document: Mapping[str, Any]) -> list[MeasuredRow]:
     return [
         MeasuredRow(
             kind=str(KINDS[cell["kind"]]),
-            compression=str(COMPRESSIONS[cell["compression"]]),
-            face_size=str(FACE_SIZES[cell["face_size"]]),
+            which=tuple(
+                str(words[cell[name]])
+                for name, words in (("compression", COMPRESSIONS), ("face_size", FACE_SIZES))
+                if cell[name]
+            ),
             false_alarms=cell["false_alarms"],
             found=cell["found"],
             misses=cell["misses"],
@@ -261,7 +269,10 @@ def _measured(listed: Listed, digests: list[str]) -> Mapping[str, Any] | None:
         return None
     try:
         document = error_rates.read(listed.folder / error_rates.FILE)
-    except (OSError, ValueError) as error:
+        # What the pages need of it, too.
+        date.fromisoformat(document["measured_on"])
+        measured_rows(document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         logger.error("The error rates of %s cannot be used: %r", listed.spec.name, error)
         return None
     as_measured = (
@@ -302,7 +313,7 @@ def _read_evaluation(path: Path, _modified: int, _size: int) -> tuple[tuple[str,
             for group, found in document["groups"].items()
             for method, row in found["by_file"].items()
         )
-        evaluation = Evaluation(str(document["measured_on"]), int(document["media"]["files"]), rows)
+        evaluation = Evaluation(date.fromisoformat(document["measured_on"]), int(document["media"]["files"]), rows)
         return tuple(document["weights_sha256"]), evaluation
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.error("%s cannot be used: %r", path, error)

@@ -8,19 +8,10 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from media_analysis.model_cards import COMPRESSIONS, FACE_SIZES
 from media_analysis.models import Analysis
 from ml.contracts import NotMeasuredReason
 
-COMPRESSIONS = {
-    "strong": _("strongly compressed"),
-    "medium": _("compressed as usual"),
-    "light": _("lightly compressed"),
-}
-FACE_SIZES = {
-    "small": _("with small faces"),
-    "medium": _("with faces of medium size"),
-    "large": _("with large faces"),
-}
 NOT_RECORDED = "not_recorded"
 REASONS = {
     NotMeasuredReason.NO_MEASUREMENT: _("This detector was not measured."),

@@ -159,6 +159,12 @@ class Place:
             dist.all_reduce(numbers)
         return numbers
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the first one's values, in place."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
     def wait(self) -> None:
         if self.world > 1:
             dist.barrier()
@@ -449,6 +455,8 @@ class Run(Generic[Batch]):
         if not done:
             sums = torch.tensor([state.loss_sum, float(state.loss_count)], device=self.place.device)
             total, count = self.place.add_up(sums).tolist()
+            # Each process has its own statistics of batch normalisation; the first one's are kept, so they are judged.
+            self.place.share(state.judged.buffers())
             state.judged.eval()
             with torch.inference_mode(), autocast(self.settings.precision, self.place.device):
                 figures = self.task.validate(state.judged, epoch)

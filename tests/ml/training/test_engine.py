@@ -257,3 +257,72 @@ def test_alone_a_process_needs_no_others(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         settings(**wrong)
+
+
+def overflowing(scale: float) -> RunState:
+    """A state with the scaler that fp16 uses on a GPU; it works on a CPU as well."""
+    state = new_state(network(), settings(), ALONE.device)
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=2)
+    return state
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_lowered() -> None:
+    state, task = overflowing(1e38), Noise(scale=100.0)
+    batches = list(task.batches(0, 0))
+    before = {name: value.clone() for name, value in state.model.named_parameters()}
+    loss, norm = engine.run_step(state, task, batches[0], settings(), ALONE, module=state.model, seed=0)
+    assert math.isfinite(loss)
+    assert not math.isfinite(norm)
+    assert (state.step, state.overflows) == (1, 1)
+    assert state.scaler.get_scale() == pytest.approx(5e37)
+    assert all(torch.equal(value, before[name]) for name, value in state.model.named_parameters())
+    state.scaler.update(8.0)
+    for batch in batches[1:3]:
+        engine.run_step(state, task, batch, settings(), ALONE, module=state.model, seed=0)
+    assert (state.step, state.overflows) == (3, 0)
+    assert state.scaler.get_scale() == 16.0
+    assert not all(torch.equal(value, before[name]) for name, value in state.model.named_parameters())
+
+
+def test_overflow_without_end_stops_the_run() -> None:
+    state, task = overflowing(1.0), Noise(scale=math.inf)
+    batch = next(iter(task.batches(0, 0)))
+
+    def step() -> None:
+        engine.run_step(state, task, batch, settings(), ALONE, module=state.model, seed=0)
+
+    for _ in range(engine.MOST_OVERFLOWS):
+        step()
+    with pytest.raises(RuntimeError, match="loss is inf"):
+        step()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16])
+def test_mixed_precision_trains_and_resumes_on_a_gpu(tmp_path: Path, precision: Precision) -> None:
+    gpu = Place(0, 1, torch.device("cuda"))
+
+    class Seen(Noise):
+        def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+            assert model(batch.cuda()).dtype is (torch.float16 if precision is Precision.FP16 else torch.bfloat16)
+            return super().loss(model, batch.cuda())
+
+        def validate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
+            return {"validation_loss": float(model(torch.ones(1, 3, 4, 4, device="cuda")).item())}
+
+    def run(folder: Path, stop: int = -1) -> RunState:
+        def on_step(step: int, loss: float) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        task = Run(Seen(), settings(precision=precision, checkpoint_every=2), folder, gpu, 1, {}, on_step)
+        return task.train(network())
+
+    whole = run(tmp_path / "whole")
+    assert whole.scaler.is_enabled() == (precision is Precision.FP16)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", stop=7)
+    resumed = run(tmp_path / "broken")
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(value, resumed.model.state_dict()[name], rtol=1e-3, atol=1e-4)

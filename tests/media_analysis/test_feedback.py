@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
+from django.db.models import QuerySet
 from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
@@ -83,6 +84,16 @@ def test_there_is_one_feedback_each_and_it_changes(done: Analysis, as_owner: Cli
     as_owner.post(form_url(done), {"opinion": "disagree", "consent": "on"})
     given = Feedback.objects.get()
     assert (given.opinion, given.consent_at, given.consent_version) == (DISAGREE, since, feedback.CONSENT_VERSION)
+
+
+def test_of_two_requests_at_once_the_later_changes_what_the_earlier_made(
+    done: Analysis, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_feedback(done, opinion=AGREE)
+    # Looked before the other had written.
+    monkeypatch.setattr(QuerySet, "first", lambda self: None)
+    feedback.give_feedback(user=owner, analysis=done, opinion=DISAGREE, consent=True)
+    assert Feedback.objects.get().opinion == DISAGREE
 
 
 def test_sending_without_the_tick_withdraws_and_so_does_the_button(done: Analysis, as_owner: Client) -> None:

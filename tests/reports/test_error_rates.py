@@ -50,9 +50,9 @@ def read(client: Client, analysis: Analysis) -> str:
 
 def test_counts_shares_and_intervals_are_told_with_the_kind(owner: User, as_owner: Client) -> None:
     page = read(as_owner, make_done(owner, MEASURED))
-    assert "Of 13 real videos of this kind, 1 were called fake (7.7 %, 95 % interval 0.2–36.0 %)." in page
-    assert "Of 23 fabricated videos of this kind, 5 were called fake (21.7 %, 95 % interval 7.5–43.7 %)." in page
-    assert "In 2 of these fabricated ones no sign of manipulation was found (8.7 %, 95 % interval 1.1–28.0 %)." in page
+    assert "Of 13 real videos of this kind, called fake: 1 (7.7 %, 95 % interval 0.2–36.0 %)." in page
+    assert "Of 23 fabricated videos of this kind, called fake: 5 (21.7 %, 95 % interval 7.5–43.7 %)." in page
+    assert "Of these fabricated ones, no sign of manipulation found in: 2 (8.7 %, 95 % interval 1.1–28.0 %)." in page
     assert "Of this kind means: strongly compressed, with small faces." in page
     assert "23 November 2026" in page
 

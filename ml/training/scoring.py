@@ -29,6 +29,7 @@ from ml.contracts import AnalysisError, Compression, MediaInfo, MediaKind, Outco
 from ml.detectors.integrity import sha256_of
 from ml.detectors.registry import Detector, load_detector
 from ml.detectors.spec import Thresholds
+from ml.engines import chosen_engine
 from ml.error_rates import MediaFacts, compression_of, face_size_of
 from ml.faces.detection import FaceDetector
 from ml.inference import analyze, library_versions
@@ -225,6 +226,7 @@ def scoring_settings(detector: Detector) -> dict[str, Any]:
         "weights_sha256": list(detector.weights_sha256),
         "frames": SAMPLED_FRAMES,
         "device": detector.device.type,
+        "engine": chosen_engine().value,
         "pipeline": pipeline_digest(),
         "versions": library_versions(),
     }

@@ -82,6 +82,14 @@ def test_from_metadata_to_loss_plot_and_submission(
     assert runs == ["seed_1001", "seed_1002", "seed_111", "seed_555", "seed_777", "seed_888", "seed_999"]
     call_command("plot_losses", str(work))
     assert capsys.readouterr().out.count("lowest validation loss") == 7
+    # A finished run only exports, by default the best epoch.
+    before = (work / "seed_555/checkpoint.pt").read_bytes()
+    for epoch in ("0", "1"):
+        arguments = [str(made), "--work", str(work), "--config", str(TINY), "--seed", "555", "--epoch", epoch]
+        assert command_line.main(["train_dfdc", *arguments, "--device", "cpu", "--export", str(tmp_path / epoch)]) == 0
+        exported, kept = tmp_path / epoch / "model.safetensors", epoch_weights(work / "seed_555", int(epoch))
+        assert exported.read_bytes() == kept.read_bytes()
+    assert (work / "seed_555/checkpoint.pt").read_bytes() == before
     with Image.open(work / "losses.png") as picture:
         assert picture.size == (1200, 400 * 7)
 
@@ -89,10 +97,8 @@ def test_from_metadata_to_loss_plot_and_submission(
     watched.mkdir()
     for name in ("dfdc_train_part_0/aaa.mp4", "dfdc_train_part_0/aab.mp4", "dfdc_train_part_4/cut.mp4"):
         (watched / Path(name).name).symlink_to(videos / name)
-    # The networks are told by their files, so one of the runs lends its description.
-    detectors = tmp_path / "detectors"
-    detectors.mkdir()
-    (detectors / "dfdc-tiny").symlink_to(work / "seed_111" / "detector")
+    # All seven have the same description, so one lends it.
+    detectors = work / "seed_111"
     weights = [str(work / run / "detector" / "model.safetensors") for run in runs]
     options = ["--detector", "dfdc-tiny", "--detectors", str(detectors), "--frames", "12", "--device", "cpu"]
     submission = tmp_path / "submission.csv"

@@ -48,7 +48,14 @@ def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict
     detector = chosen_detector()
     pictures = Pictures()
     path = services.media_path(analysis.media)
-    result = analyze(path, detector, face_detector=face_detector(), on_progress=report_progress, evidence=pictures)
+    result = analyze(
+        path,
+        detector,
+        face_detector=face_detector(),
+        on_progress=report_progress,
+        evidence=pictures,
+        stability=settings.SENTINEL_STABILITY_CHECK,
+    )
     return result.to_dict(), pictures.by_name
 
 

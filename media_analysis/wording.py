@@ -14,6 +14,7 @@ REASONS = {
     "too_few_frames": _("too few frames show a face clearly"),
     "weak_evidence": _("The signs are too weak to say either way."),
     "unstable_evidence": _("Different parts of the media point in different directions."),
+    "unstable_copies": _("The result changes when the picture is compressed once more, as messengers do."),
 }
 
 

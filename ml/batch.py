@@ -55,6 +55,7 @@ REASONS: dict[str, str] = {
     Reason.TOO_FEW_FRAMES: "there are too few usable frames of any one person",
     Reason.WEAK_EVIDENCE: "the evidence is too weak either way",
     Reason.UNSTABLE_EVIDENCE: "the evidence changes from frame to frame",
+    Reason.UNSTABLE_COPIES: "the result changes when the picture is compressed once more",
     ErrorCode.FILE_MISSING: "there is no such file",
     ErrorCode.UNREADABLE_MEDIA: "the file is damaged or is no video or photo",
     ErrorCode.NO_VIDEO_STREAM: "the file holds no moving picture",
@@ -125,6 +126,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", type=int, default=SAMPLED_FRAMES, metavar="N", help="frames a video: %(default)s")
     parser.add_argument("--device", help="torch device; default: a GPU if there is one")
+    parser.add_argument(
+        "--no-stability", action="store_true", help="do not judge compressed copies of a few faces again"
+    )
     parser.add_argument(
         "--parity", action="store_true", help="as the reference does: faces at half size, all people in one average"
     )
@@ -215,6 +219,7 @@ def _judge(
             on_progress=show,
             frames=options.frames,
             parity=options.parity,
+            stability=not options.no_stability,
         )
     except AnalysisError as error:
         return _Answer(item, time.monotonic() - started, code=error.code, detail=error.detail or str(error))

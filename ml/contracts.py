@@ -34,6 +34,7 @@ class Reason(StrEnum):
     TOO_FEW_FRAMES = "too_few_frames"
     WEAK_EVIDENCE = "weak_evidence"
     UNSTABLE_EVIDENCE = "unstable_evidence"
+    UNSTABLE_COPIES = "unstable_copies"
 
 
 class ErrorCode(StrEnum):
@@ -140,6 +141,60 @@ class FaceScore:
     fake_probability: float
 
 
+class Branch(StrEnum):
+    """Which face scores an aggregate averages: see :func:`ml.detectors.aggregation.confident_strategy`."""
+
+    CONFIDENT_FAKES = "confident_fakes"
+    CLEARLY_REAL = "clearly_real"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Voting:
+    """How face scores became one score.
+
+    ``branches``: for each network, which scores were averaged. ``plain_mean`` is the mean of all, for comparison.
+    ``confident`` counts the ``faces`` above 0.8, ``clearly_real`` those below 0.2.
+    """
+
+    branches: tuple[Branch, ...]
+    plain_mean: float
+    faces: int
+    confident: int
+    clearly_real: int
+
+
+class Copy(StrEnum):
+    """How a copy of a face was made for :mod:`ml.stability`."""
+
+    JPEG_90 = "jpeg_90"
+    JPEG_60 = "jpeg_60"
+    HALF_SIZE = "half_size"
+    H264_MEDIUM = "h264_crf_28"
+    H264_STRONG = "h264_crf_36"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyScore:
+    """The mean fake probability of the chosen faces on copies made in one way."""
+
+    copy: Copy
+    fake_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """Faces judged again on worse copies: how many, their mean fake probability as they were, and on each copy.
+
+    ``seconds`` is what it cost.
+    """
+
+    faces: int
+    original: float
+    copies: tuple[CopyScore, ...]
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class TrackResult:
     """One person through the media.
@@ -153,6 +208,7 @@ class TrackResult:
     faces: tuple[FaceScore, ...]
     timestamps: tuple[tuple[float, float], ...] = ()
     best_frame: int = 0
+    voting: Voting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +291,8 @@ class AnalysisResult:
     the same strategy over all faces of all tracks, as the reference does, for comparison. Both are
     None when the outcome is NOT_ASSESSABLE. ``confidence`` is the percentage in [0, 100] behind the stated verdict:
     100·p for FAKE, 100·(1-p) for REAL, None otherwise. ``error_rates`` are those measured on files of the same kind, or
-    why there are none; None where nobody was judged.
+    why there are none; None where nobody was judged. ``pooled_voting`` goes with ``pooled_probability``. ``stability``
+    is None where there was no verdict to try, or nobody asked.
     """
 
     outcome: Outcome
@@ -255,6 +312,8 @@ class AnalysisResult:
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
     error_rates: ErrorRates | NotMeasured | None = None
+    pooled_voting: Voting | None = None
+    stability: Stability | None = None
 
     @property
     def real_to_fake_ratio(self) -> float | None:
@@ -273,6 +332,8 @@ class AnalysisResult:
              "real_frames": n, "fake_frames": n, "real_to_fake_ratio": x or null,
              "timestamps": [[start, end], …],
              "tracks": [{"index": i, "fake_probability": p, "best_frame": n, "timestamps": [[start, end], …],
+                         "voting": {"branches": [text, …], "plain_mean": p, "faces": n, "confident": n,
+                                    "clearly_real": n},
                          "faces": [{"frame": n, "time": s, "box": [x1, y1, x2, y2],
                                     "detection_probability": p, "fake_probability": p}, …]}, …],
              "frames": [{"index": n, "time": s}, …],
@@ -283,7 +344,10 @@ class AnalysisResult:
              "error_rates": null or {"measured": false, "reason": a NotMeasuredReason's value} or
                             {"measured": true, "kind", "compression", "face_size": each a value or null,
                              "false_alarms", "misses", "found": {"count", "files", "share", "low", "high"},
-                             "measured_on": ISO date}}
+                             "measured_on": ISO date},
+             "pooled_voting": as "voting" or null,
+             "stability": null or {"faces": n, "original": p, "seconds": s,
+                                   "copies": [{"copy": text, "fake_probability": p}, …]}}
 
         A change of meaning or of a name raises ``schema``; new keys do not.
         """

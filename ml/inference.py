@@ -23,6 +23,7 @@ from ml.contracts import (
     AnalysisError,
     AnalysisResult,
     ErrorCode,
+    FaceDetection,
     FaceScore,
     MediaInfo,
     MediaKind,
@@ -33,10 +34,10 @@ from ml.contracts import (
     Stage,
     TrackResult,
 )
-from ml.detectors.aggregation import aggregate_networks, fake_stretches, merge_stretches
+from ml.detectors.aggregation import aggregate_networks, count_votes, fake_stretches, merge_stretches
 from ml.detectors.registry import BATCH_SIZE, Detector
-from ml.detectors.spec import DetectorSpec
 from ml.error_rates import error_rates_for, facts_of
+from ml.events import Concluded, Event, EventCallback, FaceScored, FrameSearched, MediaRead, PersonFound
 from ml.evidence import (
     CROP_SIZE,
     HEAT_MAP_SIZE,
@@ -65,16 +66,18 @@ from ml.faces.tracks import (
 from ml.media.frames import SAMPLED_FRAMES, FrameSampler, VideoPicture
 from ml.media.photos import read_photo
 from ml.media.probe import probe
-from ml.verdict import conclude, interleaved_halves
+from ml.stability import check_stability
+from ml.verdict import conclude, interleaved_halves, weigh_copies
 
 Scores = NDArray[np.float32]
+Crop = NDArray[np.uint8]
 
 # A video of which less decodes than this share of its frames is not judged on the rest.
 USABLE_SHARE = 0.25
 # Shares of the whole at which the stages end, for the progress.
-READ_DONE, CONCLUDING_FROM = 0.02, 0.98
-# Networks with more parameters take most of the time, smaller ones less than finding the faces.
-LARGE_NETWORK = 15_000_000
+READ_DONE, SEARCH_DONE, CONCLUDING_FROM = 0.02, 0.9, 0.98
+# Faces that are surer and larger are judged as soon as they are found, before it is known who stays.
+JUDGE_AT_ONCE = 0.95
 
 
 @dataclass(slots=True, eq=False)
@@ -107,20 +110,69 @@ class _Face:
 
 
 class _Progress:
-    """Reports to the callback, never backwards."""
+    """Reports to the callback, never backwards, neither the share nor the stage."""
 
-    def __init__(self, callback: ProgressCallback | None, parameters: int) -> None:
+    def __init__(self, callback: ProgressCallback | None) -> None:
         self._callback = callback
         self._latest = 0.0
-        self.faces_done = 0.3 if parameters > LARGE_NETWORK else 0.75
+        self._stage = Stage.READING
 
     def report(self, stage: Stage, share: float) -> None:
         self._latest = min(max(self._latest, share), 1.0)
+        stages = list(Stage)
+        self._stage = max(self._stage, stage, key=stages.index)
         if self._callback is not None:
-            self._callback(stage, self._latest)
+            self._callback(self._stage, self._latest)
 
     def report_part(self, stage: Stage, start: float, end: float, share: float) -> None:
         self.report(stage, start + (end - start) * min(share, 1.0))
+
+
+class _Scorer:
+    """Judges faces in batches, in the order in which they come, and remembers each one's scores."""
+
+    def __init__(self, detector: Detector, tell: EventCallback) -> None:
+        self._detector = detector
+        self._tell = tell
+        self._queue: list[tuple[SampledFrame, FaceDetection, Crop]] = []
+        # By the crop's identity, and the crop itself, so that no other can come to have it.
+        self._scores: dict[int, tuple[Crop, Scores]] = {}
+        # The first faces go alone, so that a live view has something to show.
+        self._batch_size = 1
+
+    @property
+    def has_scores(self) -> bool:
+        return bool(self._scores)
+
+    def add(self, frame: SampledFrame, detection: FaceDetection, crop: Crop) -> None:
+        """Judge a face now or with the next ones."""
+        if id(crop) in self._scores:
+            return
+        self._queue.append((frame, detection, crop))
+        if len(self._queue) >= self._batch_size:
+            self.flush()
+            self._batch_size = min(2 * self._batch_size, BATCH_SIZE)
+
+    def flush(self) -> None:
+        if not self._queue:
+            return
+        batch, self._queue = self._queue, []
+        scores = self._detector.score([crop for _, _, crop in batch])
+        for column, (frame, detection, crop) in zip(scores.T, batch, strict=True):
+            self._scores[id(crop)] = (crop, column)
+            self._tell(FaceScored(_face_score(frame, detection, column)))
+
+    def scores_of(self, crop: Crop) -> Scores:
+        """One score for each network."""
+        return self._scores[id(crop)][1]
+
+
+def _face_score(frame: SampledFrame, detection: FaceDetection, scores: Scores) -> FaceScore:
+    return FaceScore(frame.index, frame.time, detection.box, detection.probability, float(scores.mean()))
+
+
+def _ignore(_event: Event) -> None:
+    """For those who did not ask."""
 
 
 @dataclass(slots=True, eq=False)
@@ -132,8 +184,11 @@ class _Job:
     info: MediaInfo
     progress: _Progress
     evidence: EvidenceSink | None
+    scorer: _Scorer
+    tell: EventCallback
     started: float
     parity: bool
+    check_stability: bool
 
 
 def analyze(
@@ -143,9 +198,11 @@ def analyze(
     info: MediaInfo | None = None,
     face_detector: FaceDetector | None = None,
     on_progress: ProgressCallback | None = None,
+    on_event: EventCallback | None = None,
     evidence: EvidenceSink | None = None,
     frames: int = SAMPLED_FRAMES,
     parity: bool = False,
+    stability: bool = True,
 ) -> AnalysisResult:
     """Judge a video or a photo, told apart by content (`frames` is for videos).
 
@@ -159,8 +216,10 @@ def analyze(
             info=info,
             face_detector=face_detector,
             on_progress=on_progress,
+            on_event=on_event,
             evidence=evidence,
             parity=parity,
+            stability=stability,
         )
     return analyze_video(
         path,
@@ -168,9 +227,11 @@ def analyze(
         info=info,
         face_detector=face_detector,
         on_progress=on_progress,
+        on_event=on_event,
         evidence=evidence,
         frames=frames,
         parity=parity,
+        stability=stability,
     )
 
 
@@ -181,33 +242,45 @@ def analyze_video(
     info: MediaInfo | None = None,
     face_detector: FaceDetector | None = None,
     on_progress: ProgressCallback | None = None,
+    on_event: EventCallback | None = None,
     evidence: EvidenceSink | None = None,
     frames: int = SAMPLED_FRAMES,
     parity: bool = False,
+    stability: bool = True,
 ) -> AnalysisResult:
     """Judge the people in a video of any length by `frames` evenly spread frames.
 
-    `info` saves probing again. `on_progress` gets the stage and the share done, rising to 1; `evidence` gets pictures;
-    both may raise to stop. `face_detector` can be reused between calls. `parity` repeats the reference: faces searched
-    at half size, none dropped, all people pooled into one track, which decides.
+    `info` saves probing again. `on_progress` gets the stage and the share done, rising to 1; `on_event` each frame, box
+    and score as soon as it is known (:mod:`ml.events`); `evidence` gets pictures at the end; all may raise to stop.
+    `face_detector` can be reused between calls. `parity` repeats the reference: faces searched at half size, none
+    dropped, all people pooled into one track, which decides. `stability` judges compressed copies of a few faces again
+    and lets a verdict that turns with them become INCONCLUSIVE (:mod:`ml.stability`).
     Raises AnalysisError: what :func:`ml.media.probe.probe` raises, and NO_VIDEO_STREAM for a photo.
     """
-    started = time.monotonic()
-    path = Path(path)
-    progress = _Progress(on_progress, detector.parameters)
-    progress.report(Stage.READING, 0.0)
-    info = info or probe(path)
-    if info.kind is not MediaKind.VIDEO:
+    job = _start(
+        path,
+        detector,
+        info=info,
+        face_detector=face_detector,
+        on_progress=on_progress,
+        on_event=on_event,
+        evidence=evidence,
+        parity=parity,
+        stability=stability,
+    )
+    if job.info.kind is not MediaKind.VIDEO:
         raise AnalysisError(ErrorCode.NO_VIDEO_STREAM, "a photo")
-    finder = face_detector or FaceDetector(scale_rule=_rule(parity), device=detector.device)
+    info, progress = job.info, job.progress
     sampler = FrameSampler(path, frames, claimed=info.frame_count)
     expected = max(min(frames, info.frame_count), 1)
+    job.tell(MediaRead(info, expected))
     progress.report(Stage.FINDING_FACES, READ_DONE)
     looked: dict[int, _Looked] = {}
-    for batch in _batches(sampler, finder):
-        for found in _look(batch, finder, detector.spec, keep_picture=evidence is not None):
+    for batch in _batches(sampler, job.finder):
+        for found in _look(batch, job):
             looked[found.frame.index] = found
-        progress.report_part(Stage.FINDING_FACES, READ_DONE, progress.faces_done, len(looked) / expected)
+        stage = Stage.JUDGING if job.scorer.has_scores else Stage.FINDING_FACES
+        progress.report_part(stage, READ_DONE, SEARCH_DONE, len(looked) / expected)
     sample = _Sample(
         [looked[index] for index in sampler.indices if index in looked],
         {
@@ -224,7 +297,7 @@ def analyze_video(
         found.sightings = [Sighting(rank, seen.detection, seen.looks) for seen in found.sightings]
     sightings = [found.sightings for found in sample.looked]
     people = _everyone(sightings) if parity else find_people(sightings)
-    return _judge(_Job(detector, finder, info, progress, evidence, started, parity), sample, people)
+    return _judge(job, sample, people)
 
 
 def analyze_image(
@@ -234,28 +307,57 @@ def analyze_image(
     info: MediaInfo | None = None,
     face_detector: FaceDetector | None = None,
     on_progress: ProgressCallback | None = None,
+    on_event: EventCallback | None = None,
     evidence: EvidenceSink | None = None,
     parity: bool = False,
+    stability: bool = True,
 ) -> AnalysisResult:
     """Judge the people in a photo. Arguments as for :func:`analyze_video`.
 
     Raises AnalysisError: what :func:`ml.media.probe.probe` raises, and UNSUPPORTED_TYPE for a video.
     """
-    started = time.monotonic()
-    path = Path(path)
-    progress = _Progress(on_progress, detector.parameters)
-    progress.report(Stage.READING, 0.0)
-    info = info or probe(path)
-    if info.kind is not MediaKind.IMAGE:
+    job = _start(
+        path,
+        detector,
+        info=info,
+        face_detector=face_detector,
+        on_progress=on_progress,
+        on_event=on_event,
+        evidence=evidence,
+        parity=parity,
+        stability=stability,
+    )
+    if job.info.kind is not MediaKind.IMAGE:
         raise AnalysisError(ErrorCode.UNSUPPORTED_TYPE, "not a photo")
-    finder = face_detector or FaceDetector(scale_rule=_rule(parity), device=detector.device)
-    picture = VideoPicture(0, 0.0, read_photo(path))
-    progress.report(Stage.FINDING_FACES, READ_DONE)
-    sample = _Sample(list(_look([picture], finder, detector.spec, keep_picture=evidence is not None)))
-    progress.report(Stage.FINDING_FACES, progress.faces_done)
+    picture = VideoPicture(0, 0.0, read_photo(Path(path)))
+    job.tell(MediaRead(job.info, 1))
+    job.progress.report(Stage.FINDING_FACES, READ_DONE)
+    sample = _Sample(list(_look([picture], job)))
+    job.progress.report(Stage.FINDING_FACES, SEARCH_DONE)
     sightings = sample.looked[0].sightings
     people = _everyone([sightings]) if parity else find_people_in_photo(sightings)
-    return _judge(_Job(detector, finder, info, progress, evidence, started, parity), sample, people)
+    return _judge(job, sample, people)
+
+
+def _start(
+    path: Path | str,
+    detector: Detector,
+    *,
+    info: MediaInfo | None,
+    face_detector: FaceDetector | None,
+    on_progress: ProgressCallback | None,
+    on_event: EventCallback | None,
+    evidence: EvidenceSink | None,
+    parity: bool,
+    stability: bool,
+) -> _Job:
+    started = time.monotonic()
+    progress = _Progress(on_progress)
+    progress.report(Stage.READING, 0.0)
+    info = info or probe(path)
+    tell = on_event or _ignore
+    finder = face_detector or FaceDetector(scale_rule=_rule(parity), device=detector.device)
+    return _Job(detector, finder, info, progress, evidence, _Scorer(detector, tell), tell, started, parity, stability)
 
 
 def _rule(parity: bool) -> ScaleRule:
@@ -263,38 +365,46 @@ def _rule(parity: bool) -> ScaleRule:
 
 
 def _batches(pictures: Iterable[VideoPicture], finder: FaceDetector) -> Iterator[list[VideoPicture]]:
-    """Group frames of one size into batches that the face detector can hold; a clip may change its size midway."""
+    """Group frames of one size into batches that the face detector can hold; a clip may change its size midway.
+
+    The first frame goes alone and the next batches grow, so that a live view soon has something to show.
+    """
     batch: list[VideoPicture] = []
+    most = 1
     for picture in pictures:
         height, width = picture.pixels.shape[:2]
         if batch and batch[0].pixels.shape != picture.pixels.shape:
             yield batch
             batch = []
         batch.append(picture)
-        if len(batch) >= finder.batch_size(width, height):
+        if len(batch) >= min(finder.batch_size(width, height), most):
             yield batch
-            batch = []
+            batch, most = [], 2 * most
     if batch:
         yield batch
 
 
-def _look(
-    pictures: Sequence[VideoPicture], finder: FaceDetector, spec: DetectorSpec, *, keep_picture: bool
-) -> Iterator[_Looked]:
-    """Search frames for faces and cut the faces out, so that the frames can go."""
-    size, divisor = spec.preprocessing.input_size, spec.preprocessing.padding_divisor
-    for picture, detections in zip(pictures, finder.detect([p.pixels for p in pictures]), strict=True):
+def _look(pictures: Sequence[VideoPicture], job: _Job) -> Iterator[_Looked]:
+    """Search frames for faces and cut the faces out, so that the frames can go; judge those beyond doubt at once."""
+    settings = job.detector.spec.preprocessing
+    size, divisor = settings.input_size, settings.padding_divisor
+    for picture, detections in zip(pictures, job.finder.detect([p.pixels for p in pictures]), strict=True):
+        frame = SampledFrame(picture.index, picture.time)
         crops = []
         for detection in detections:
             crop = crop_face(picture.pixels, detection.box, divisor)
             # A crop is kept no larger than the network's input, which this resize is the first step to; and a
             # copy, since a view would keep the whole frame.
             crops.append(resize_isotropically(crop, size) if max(crop.shape) > size else crop.copy())
+        if job.tell is not _ignore:
+            job.tell(FrameSearched(frame, tuple(detections), to_jpeg(shrink(picture.pixels, PREVIEW_SIZE))))
+        sightings = [Sighting(0, detection, looks_of(picture.pixels, detection)) for detection in detections]
+        for seen, crop in zip(sightings, crops, strict=True):
+            if job.parity or (seen.detection.probability >= JUDGE_AT_ONCE and seen.size >= MIN_FACE_SIZE):
+                job.scorer.add(frame, seen.detection, crop)
+        keep_picture = job.evidence is not None
         yield _Looked(
-            SampledFrame(picture.index, picture.time),
-            [Sighting(0, detection, looks_of(picture.pixels, detection)) for detection in detections],
-            crops,
-            to_jpeg(shrink(picture.pixels, KEY_FRAME_SIZE)) if keep_picture else None,
+            frame, sightings, crops, to_jpeg(shrink(picture.pixels, KEY_FRAME_SIZE)) if keep_picture else None
         )
 
 
@@ -315,7 +425,7 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
     frames = tuple(found.frame for found in sample.looked)
     reason = _not_assessable(sample, people)
     faces = [] if reason else _faces(sample, people)
-    progress.report(Stage.JUDGING, progress.faces_done)
+    progress.report(Stage.JUDGING, SEARCH_DONE)
     scores, judged = _score(job, sample, faces)
     progress.report(Stage.CONCLUDING, CONCLUDING_FROM)
 
@@ -332,6 +442,7 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
                 faces=own,
                 timestamps=_timestamps(own, frames, job),
                 best_frame=max(own, key=lambda face: face.fake_probability).frame,
+                voting=count_votes(track_scores[-1], spec.aggregation),
             )
         )
     if job.evidence is not None:
@@ -340,7 +451,7 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
     for track in tracks:
         for face in track.faces:
             called[face.frame] |= face.fake_probability > spec.thresholds.frame
-    probability = pooled = confidence = None
+    probability = pooled = confidence = stability = None
     outcome = Outcome.NOT_ASSESSABLE
     if tracks:
         worst = max(tracks, key=lambda track: track.fake_probability)
@@ -348,10 +459,17 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
         pooled = aggregate_networks(scores, spec.aggregation)
         halves = interleaved_halves(track_scores[worst.index], spec.aggregation)
         verdict = conclude(probability, halves, spec.thresholds)
+        if job.check_stability and verdict.outcome is not Outcome.INCONCLUSIVE:
+            own_faces = [face for face in faces if face.track == worst.index]
+            stability = check_stability(
+                job.detector, [face.crop for face in own_faces], track_scores[worst.index], probability
+            )
+            verdict = weigh_copies(verdict, stability, spec.thresholds)
         outcome, reason, confidence = verdict.outcome, verdict.reason, verdict.confidence
         settings["interleaved_halves"] = halves
-    progress.report(Stage.CONCLUDING, 1.0)
-    return AnalysisResult(
+    for track in tracks:
+        job.tell(PersonFound(track))
+    result = AnalysisResult(
         outcome=outcome,
         reason=reason,
         fake_probability=probability,
@@ -371,7 +489,12 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
         error_rates=(
             error_rates_for(spec, job.detector.weights_sha256, facts_of(job.info, tracks), settings) if tracks else None
         ),
+        pooled_voting=count_votes(scores, spec.aggregation) if tracks else None,
+        stability=stability,
     )
+    progress.report(Stage.CONCLUDING, 1.0)
+    job.tell(Concluded(result))
+    return result
 
 
 def _not_assessable(sample: _Sample, people: People) -> Reason | None:
@@ -400,39 +523,27 @@ def _faces(sample: _Sample, people: People) -> list[_Face]:
 
 
 def _score(job: _Job, sample: _Sample, faces: list[_Face]) -> tuple[Scores, list[JudgedFace]]:
-    """Judge the faces batch by batch → scores (networks, faces), and each face with its mean over the networks.
-
-    Frames go to the sink as soon as their last face is judged.
-    """
-    scores = np.zeros((len(job.detector.networks), len(faces)), dtype=np.float32)
-    judged: list[JudgedFace] = []
-    shown = 0
-    for start in range(0, len(faces), BATCH_SIZE):
-        batch = faces[start : start + BATCH_SIZE]
-        scores[:, start : start + len(batch)] = job.detector.score([face.crop for face in batch])
-        for place, face in enumerate(batch, start):
-            frame = sample.looked[face.rank].frame
-            detection = face.sighting.detection
-            probability = float(scores[:, place].mean())
-            score = FaceScore(frame.index, frame.time, detection.box, detection.probability, probability)
-            judged.append(JudgedFace(face.track, score))
-        complete = faces[len(judged)].rank if len(judged) < len(faces) else shown
-        _show(job.evidence, sample, range(shown, complete), faces, judged)
-        shown = complete
-        job.progress.report_part(
-            Stage.JUDGING, job.progress.faces_done, CONCLUDING_FROM, len(judged) / max(len(faces), 1)
-        )
-    _show(job.evidence, sample, range(shown, len(sample.looked)), faces, judged)
-    return scores, judged
+    """Judge the faces not judged yet → scores (networks, faces), and each face with its mean over the networks."""
+    # What waits for its batch would be judged twice otherwise.
+    job.scorer.flush()
+    for done, face in enumerate(faces):
+        job.scorer.add(sample.looked[face.rank].frame, face.sighting.detection, face.crop)
+        job.progress.report_part(Stage.JUDGING, SEARCH_DONE, CONCLUDING_FROM, done / len(faces))
+    job.scorer.flush()
+    columns = [job.scorer.scores_of(face.crop) for face in faces]
+    judged = [
+        JudgedFace(face.track, _face_score(sample.looked[face.rank].frame, face.sighting.detection, column))
+        for face, column in zip(faces, columns, strict=True)
+    ]
+    _show(job.evidence, sample, faces, judged)
+    networks = len(job.detector.networks)
+    return np.stack(columns, axis=1) if columns else np.zeros((networks, 0), dtype=np.float32), judged
 
 
-def _show(
-    evidence: EvidenceSink | None, sample: _Sample, ranks: range, faces: list[_Face], judged: list[JudgedFace]
-) -> None:
+def _show(evidence: EvidenceSink | None, sample: _Sample, faces: list[_Face], judged: list[JudgedFace]) -> None:
     if evidence is None:
         return
-    for rank in ranks:
-        found = sample.looked[rank]
+    for rank, found in enumerate(sample.looked):
         places = [place for place, face in enumerate(faces) if face.rank == rank]
         if found.picture is not None:
             preview = to_jpeg(shrink(from_jpeg(found.picture), PREVIEW_SIZE))

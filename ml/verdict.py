@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.contracts import Outcome, Reason
+from ml.contracts import Outcome, Reason, Stability
 from ml.detectors.aggregation import aggregate_networks
 from ml.detectors.spec import Aggregation, Thresholds
 
@@ -60,6 +60,19 @@ def conclude(probability: float, halves: tuple[float, float] | None, thresholds:
     if halves is not None and opposite in {call(half, thresholds) for half in halves}:
         return Verdict(Outcome.INCONCLUSIVE, Reason.UNSTABLE_EVIDENCE, None)
     return Verdict(outcome, None, confidence(outcome, probability))
+
+
+def weigh_copies(verdict: Verdict, stability: Stability, thresholds: Thresholds) -> Verdict:
+    """The verdict after some faces that stand for it were judged again on compressed copies.
+
+    A FAKE or REAL that any copy turns into its opposite hangs on the compression, not on the face: INCONCLUSIVE.
+    """
+    opposite = {Outcome.FAKE: Outcome.REAL, Outcome.REAL: Outcome.FAKE}.get(verdict.outcome)
+    # Faces of very different scores can average to a verdict that none of them has: then they say nothing.
+    stand_for_it = call(stability.original, thresholds) is verdict.outcome
+    if stand_for_it and opposite in {call(copy.fake_probability, thresholds) for copy in stability.copies}:
+        return Verdict(Outcome.INCONCLUSIVE, Reason.UNSTABLE_COPIES, None)
+    return verdict
 
 
 def confidence(outcome: Outcome, probability: float) -> float:

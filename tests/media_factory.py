@@ -162,6 +162,18 @@ def two_faces_frame(number: int, size: tuple[int, int] = (480, 240)) -> Frame:
     return np.concatenate([left, (right * 0.8).astype(np.uint8)], axis=1)
 
 
+def three_faces_frame(number: int, size: tuple[int, int] = (720, 240)) -> Frame:
+    """Three heads side by side; into the middle one another face is blended, as face swaps do: mirrored, recoloured."""
+    third = (size[0] // 3, size[1])
+    left, middle, right = (face_frame(number + shift, third, zoom=0.9) for shift in (0, 11, 23))
+    donor = np.clip(middle[:, ::-1] * np.array([0.8, 1.0, 1.25]), 0, 255)
+    mask = np.zeros(third[::-1], dtype=np.float32)
+    cv2.ellipse(mask, (third[0] // 2, third[1] // 2), (36, 48), 0, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), 5)[..., None]
+    blended = (middle * (1 - mask) + donor * mask).astype(np.uint8)
+    return np.concatenate([left, blended, right[:, ::-1]], axis=1)
+
+
 def make_face_video(path: Path, *, zoom: float = 1.2, size: tuple[int, int] = (320, 240), **video: Any) -> Path:
     """A clip of one swaying face; the other arguments are those of :func:`make_video`."""
     return make_video(path, size=size, frames=lambda number: face_frame(number, size, zoom=zoom), **video)

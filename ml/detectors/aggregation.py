@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ml.contracts import Branch, Voting
 from ml.detectors.spec import Aggregation
 
 # Constants of the reference's `confident_strategy`.
@@ -25,14 +26,36 @@ def confident_strategy(probabilities: ArrayLike, t: float = CONFIDENT_ABOVE) -> 
     below 0.2, the mean of those; else the mean of all. Raises ValueError without scores: there is no number for that.
     """
     scores = _scores(probabilities)
-    size = len(scores)
-    confident = scores[scores > t]
-    if len(confident) > size // CONFIDENT_DIVISOR and len(confident) > CONFIDENT_AT_LEAST:
-        return float(np.mean(confident))
-    clearly_real = scores[scores < CLEARLY_REAL_BELOW]
-    if len(clearly_real) > CLEARLY_REAL_SHARE * size:
-        return float(np.mean(clearly_real))
-    return float(np.mean(scores))
+    return float(np.mean(scores[_voters(scores, t)[1]]))
+
+
+def _voters(scores: NDArray[np.float64], t: float = CONFIDENT_ABOVE) -> tuple[Branch, NDArray[np.bool_]]:
+    """Which rule of `confident_strategy` applies, and the scores that it averages."""
+    confident = scores > t
+    count = int(confident.sum())
+    if count > len(scores) // CONFIDENT_DIVISOR and count > CONFIDENT_AT_LEAST:
+        return Branch.CONFIDENT_FAKES, confident
+    clearly_real = scores < CLEARLY_REAL_BELOW
+    if clearly_real.sum() > CLEARLY_REAL_SHARE * len(scores):
+        return Branch.CLEARLY_REAL, clearly_real
+    return Branch.ALL, np.ones(len(scores), dtype=np.bool_)
+
+
+def count_votes(probabilities: NDArray[np.float32], how: Aggregation) -> Voting:
+    """How scores (networks, faces) became one: the rule that applied for each network, and what it looks like without.
+
+    Counts are of faces by their mean over the networks. Raises ValueError without scores.
+    """
+    rows = [_scores(row) for row in probabilities]
+    branches = [_voters(row)[0] if how is Aggregation.CONFIDENT_STRATEGY else Branch.ALL for row in rows]
+    faces = np.mean(rows, axis=0)
+    return Voting(
+        branches=tuple(branches),
+        plain_mean=float(faces.mean()),
+        faces=len(faces),
+        confident=int((faces > CONFIDENT_ABOVE).sum()),
+        clearly_real=int((faces < CLEARLY_REAL_BELOW).sum()),
+    )
 
 
 def aggregate(probabilities: ArrayLike, how: Aggregation) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.contracts import Outcome, Reason
+from ml.contracts import Branch, Outcome, Reason
 from ml.detectors.aggregation import (
     aggregate,
     aggregate_networks,
     confident_strategy,
+    count_votes,
     fake_stretches,
     merge_stretches,
     real_to_fake,
@@ -145,3 +146,34 @@ def test_alternating_scores_are_unstable() -> None:
 
 def test_few_faces_have_no_halves() -> None:
     assert interleaved_halves(np.zeros((1, 11), dtype=np.float32), Aggregation.MEAN) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "branch", "confident", "clearly_real"),
+    [
+        ([0.9] * 13 + [0.1] * 19, Branch.CONFIDENT_FAKES, 13, 19),
+        ([0.9] * 12 + [0.1] * 20, Branch.ALL, 12, 20),
+        ([0.1] * 29 + [0.9] * 3, Branch.CLEARLY_REAL, 3, 29),
+        ([0.8] * 32, Branch.ALL, 0, 0),
+        ([0.2] * 32, Branch.ALL, 0, 0),
+        ([0.99], Branch.ALL, 1, 0),
+    ],
+)
+def test_votes_say_which_rule_applied(scores: list[float], branch: Branch, confident: int, clearly_real: int) -> None:
+    votes = count_votes(np.array([scores]), Aggregation.CONFIDENT_STRATEGY)
+
+    assert votes.branches == (branch,)
+    assert (votes.faces, votes.confident, votes.clearly_real) == (len(scores), confident, clearly_real)
+    assert votes.plain_mean == pytest.approx(np.mean(scores))
+
+
+def test_each_network_votes_by_itself() -> None:
+    votes = count_votes(np.array([[0.9] * 32, [0.1] * 32]), Aggregation.CONFIDENT_STRATEGY)
+
+    assert votes.branches == (Branch.CONFIDENT_FAKES, Branch.CLEARLY_REAL)
+    assert votes.plain_mean == pytest.approx(0.5)
+    assert (votes.confident, votes.clearly_real) == (0, 0)
+
+
+def test_a_plain_mean_has_one_rule() -> None:
+    assert count_votes(np.array([[0.9] * 32]), Aggregation.MEAN).branches == (Branch.ALL,)

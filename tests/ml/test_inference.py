@@ -25,6 +25,7 @@ from tests.media_factory import (
     make_image,
     make_two_faces_video,
     make_video,
+    three_faces_frame,
     two_faces_frame,
 )
 from tests.tiny_detector import tiny_network
@@ -153,6 +154,38 @@ def test_the_worst_person_decides(tmp_path: Path, tiny: Detector, finder: FaceDe
     assert result.fake_frames == 16
 
 
+class SeesBlueFaces(Detector):
+    """Finds the face that :func:`three_faces_frame` blends in by its colour: what a trained one finds by its traces."""
+
+    def score(self, crops: Any) -> Any:
+        middles = [
+            crop[crop.shape[0] // 3 : -crop.shape[0] // 3, crop.shape[1] // 3 : -crop.shape[1] // 3] for crop in crops
+        ]
+        bluer = [float(middle[..., 2].mean()) > 0.9 * float(middle[..., 0].mean()) for middle in middles]
+        return np.array([[0.95 if blue else 0.03 for blue in bluer]], dtype=np.float32)
+
+
+def test_one_blended_face_beside_two_real_ones_is_fake_by_its_track(
+    tmp_path: Path, tiny: Detector, finder: FaceDetector
+) -> None:
+    clip = make_video(tmp_path / "three.mp4", count=32, frames=three_faces_frame, options={"crf": "12"})
+
+    result = analyze(clip, SeesBlueFaces(tiny.spec, [tiny_network()], ["x"]), face_detector=finder)
+
+    assert [round(track.fake_probability, 2) for track in result.tracks] == [0.03, 0.95, 0.03]
+    assert result.outcome is Outcome.FAKE
+    assert result.fake_frames == len(result.tracks[1].faces) >= 24
+    # All faces in one average, as the reference has it, would have called the clip real.
+    assert result.pooled_probability is not None
+    assert result.pooled_probability < tiny.spec.thresholds.real
+    votes = [track.voting for track in result.tracks if track.voting]
+    assert [vote.branches for vote in votes] == [("clearly_real",), ("confident_fakes",), ("clearly_real",)]
+    assert [vote.confident for vote in votes] == [0, result.fake_frames, 0]
+    assert [vote.clearly_real for vote in votes] == [len(result.tracks[0].faces), 0, len(result.tracks[2].faces)]
+    assert result.pooled_voting is not None
+    assert (result.pooled_voting.branches, result.pooled_voting.confident) == (("all",), result.fake_frames)
+
+
 def test_parity_pools_everyone(tmp_path: Path, tiny: Detector) -> None:
     clip = make_two_faces_video(tmp_path / "two.mp4", count=8)
     detector = OneFakeAmongTwo(tiny.spec, [tiny_network()], ["x"])
@@ -177,8 +210,12 @@ def test_an_ensemble_is_averaged(face_clip: Path, tiny: Detector, finder: FaceDe
 class Flickering(Detector):
     """Sure of the opposite from one face to the next."""
 
+    judged = 0
+
     def score(self, crops: Any) -> Any:
-        return np.array([[0.01, 0.99] * (len(crops) // 2)], dtype=np.float32)
+        places = range(self.judged, self.judged + len(crops))
+        self.judged += len(crops)
+        return np.array([[0.99 if place % 2 else 0.01 for place in places]], dtype=np.float32)
 
 
 def test_flickering_scores_are_unstable(face_clip: Path, tiny: Detector, finder: FaceDetector) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score, roc_curve
 
@@ -55,6 +55,7 @@ def test_the_figures_equal_scikit_learns_with_ties_and_weights(*, seed: int, wei
         assert found["equal_error_rate"] == pytest.approx(crossing, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(fakes=SCORES, reals=SCORES)
 def test_figures_are_shares_and_a_turned_score_turns_the_auc(fakes: list[float], reals: list[float]) -> None:
     found = {name: float(values[0]) for name, values in figures(Scored.by_file(fakes, reals)).items()}

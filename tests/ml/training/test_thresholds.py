@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import binomtest
@@ -19,6 +19,7 @@ from ml.training.thresholds import (
 SCORES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(scores=SCORES, rate=st.sampled_from([0.01, 0.02, 0.05, 0.2, 0.5]))
 def test_no_more_reals_than_allowed_are_called_fake(scores: list[float], rate: float) -> None:
     try:
@@ -53,6 +54,7 @@ def test_an_assured_rate_takes_enough_files() -> None:
     assert chosen.upper_bound == pytest.approx(1 - 0.05 ** (1 / 149))
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 300), data=st.data())
 def test_the_bound_is_the_exact_one(total: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, total))
@@ -111,6 +113,7 @@ def test_perfectly_parted_scores_keep_a_finite_scale() -> None:
     assert fitted.scale > 1
 
 
+@settings(deadline=None)
 @given(
     scores=st.lists(st.floats(0, 1, width=32), min_size=4, max_size=40),
     labels=st.lists(st.integers(0, 1), min_size=40, max_size=40),

@@ -6,12 +6,14 @@ what exists is done, and a run that was killed goes on where it stopped.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
+PR_SET_PDEATHSIG = 1
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -225,7 +228,9 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")
     while waiting:
         running: dict[Future[_Outcome], Item] = {}
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_core) as pool:
+        with ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_start_process, initargs=(os.getpid(),)
+        ) as pool:
             try:
                 while waiting or running:
                     while waiting and len(running) < 2 * workers:
@@ -239,10 +244,18 @@ def _in_processes(
                 suspects.extend(running.values())
 
 
-def _use_one_core() -> None:
-    """The processes share the cores already."""
+def _start_process(parent: int) -> None:
+    """One core each, since the processes share them already; and none outlives a parent that is killed.
+
+    Left alone, a process would finish its item in the way of the run that comes after.
+    """
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It died before the kernel was told.
+        os._exit(1)
 
 
 def write_atomically(path: Path, text: str) -> None:

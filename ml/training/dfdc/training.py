@@ -7,6 +7,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from ml.training.dfdc.dataset import (
 )
 from ml.training.dfdc.folds import FoldRow, read_folds
 from ml.training.dfdc.layout import Layout
-from ml.training.dfdc.steps import Skip, write_atomically
+from ml.training.dfdc.steps import Skip, exclusive, write_atomically
 from ml.training.engine import Place, Run, RunState, epoch_weights
 from ml.training.logbook import METRICS_FILE, read_metrics
 from ml.training.start_weights import load_start_weights
@@ -204,7 +205,9 @@ def train_seed(
         },
         on_step=show,
     )
-    state = run.train(make_network(config, seed))
+    # Two runs would overwrite each other's checkpoints.
+    with exclusive(folder / ".lock") if place.is_first else nullcontext():
+        state = run.train(make_network(config, seed))
     unreadable = {skip.item: skip for skip in place.gather(list(task.unreadable.values()))}
     if place.is_first:
         skipped = [asdict(unreadable[item]) for item in sorted(unreadable)]

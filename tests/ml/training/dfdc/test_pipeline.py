@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from django.core.management import call_command
@@ -114,6 +115,27 @@ def test_from_metadata_to_loss_plot_and_submission(
     assert command_line.main(["predict_folder", str(watched), str(alone), *options, "--parity"]) == 1
     assert len(alone.read_text().splitlines()) == 4
     assert "cut.mp4: unreadable_media" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_killed_step_leaves_no_process_and_nothing_half_done(made_once: Layout, tmp_path: Path) -> None:
+    out, log = tmp_path / "made", tmp_path / "log"
+    command = [sys.executable, "-m", "ml.training", "detect_original_faces", str(made_once.data), "--out", str(out)]
+    process = start([*command, "--workers", "2"], log)
+    end = time.monotonic() + 120
+    while not list(out.glob("boxes/*.json")):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert children
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    assert start([*command, "--workers", "2"], log).wait(timeout=120) == 1
+    expected = {path.name: path.read_bytes() for path in (made_once.out / "boxes").iterdir()}
+    assert {path.name: path.read_bytes() for path in (out / "boxes").iterdir()} == expected
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ from ml.training.dfdc.dataset import (
 from ml.training.dfdc.folds import FoldRow, read_folds
 from ml.training.dfdc.layout import Layout
 from ml.training.dfdc.plots import plot_losses, read_runs
+from ml.training.dfdc.steps import exclusive
 from ml.training.engine import OptimizerKind, Place, Precision, RunState, Schedule, epoch_weights, learning_rate
 from ml.training.logbook import METRICS_FILE, read_metrics
 
@@ -228,6 +229,12 @@ def test_other_folds_or_settings_are_not_gone_on_with(made: Layout, tmp_path: Pa
     # What is only written into the detector may change.
     made.folds.write_text("\n".join(text) + "\n")
     assert train(made, tmp_path, config=tiny(title="Another title")).step == 6
+
+
+def test_two_runs_do_not_share_a_folder(made_once: Layout, tmp_path: Path) -> None:
+    with exclusive(training.run_folder(tmp_path, 111) / ".lock"), pytest.raises(RuntimeError, match="another run"):
+        train(made_once, tmp_path)
+    assert train(made_once, tmp_path).step == 6
 
 
 def test_missing_and_broken_crops_are_left_out_and_listed(made: Layout, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def error_rates_for(
     """What was measured for exactly this detector on files of this kind.
 
     `weights_sha256` and `settings` are those of the :class:`AnalysisResult`: with other weights, thresholds or numbers
-    of frames, or in the reference's way of judging, the measured figures say nothing.
+    of frames, or in the reference's way of judging or without judging copies, the measured figures say nothing.
     """
     try:
         folder = find_detector(spec.name).folder
@@ -140,6 +140,7 @@ def error_rates_for(
         document["thresholds"] == asdict(spec.thresholds)
         and document["aggregation"] == spec.aggregation
         and not settings.get("parity")
+        and settings.get("stability", True)
         and settings.get("frames_requested", document["frames"]) == document["frames"]
     )
     if not as_measured:

@@ -597,6 +597,7 @@ def _settings(job: _Job) -> dict[str, Any]:
         "networks": len(detector.networks),
         "aggregation": spec.aggregation,
         "verdict_from": "pooled" if job.parity else "worst_track",
+        "stability": job.check_stability,
         "thresholds": {"fake": spec.thresholds.fake, "real": spec.thresholds.real, "frame": spec.thresholds.frame},
         "precision": "float32",
         "device": str(detector.device),

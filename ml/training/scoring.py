@@ -3,7 +3,8 @@
 What an analysis gave is kept in a folder, one file each, named by a digest of everything that decides it: the bytes
 of the medium, those of the weights, the detector's settings, the code of the pipeline, the libraries, and how the
 medium was made worse. Thresholds are not among them, since the verdict is drawn anew from the kept scores: other
-thresholds or statistics cost nothing. Several processes may share a folder; entries appear whole.
+statistics cost nothing, and other thresholds only the files that get a verdict for the first time. Several processes
+may share a folder; entries appear whole.
 """
 
 from __future__ import annotations
@@ -25,7 +26,17 @@ from typing import Any
 import torch
 
 import ml
-from ml.contracts import AnalysisError, Compression, MediaInfo, MediaKind, Outcome, Reason
+from ml.contracts import (
+    AnalysisError,
+    Compression,
+    Copy,
+    CopyScore,
+    MediaInfo,
+    MediaKind,
+    Outcome,
+    Reason,
+    Stability,
+)
 from ml.detectors.integrity import sha256_of
 from ml.detectors.registry import Detector, load_detector
 from ml.detectors.spec import Thresholds
@@ -35,7 +46,7 @@ from ml.faces.detection import FaceDetector
 from ml.inference import analyze, library_versions
 from ml.media.frames import SAMPLED_FRAMES
 from ml.training.robustness import Recoding, changes, recode
-from ml.verdict import conclude
+from ml.verdict import conclude, weigh_copies
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +205,7 @@ class Scorer:
             described["recoder"] = _source_digest(Path(__file__).with_name("robustness.py"))
         key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
         found = self._cache.get(key)
-        if found is None:
+        if found is None or ("result" in found and verdict_at(found["result"], self.spec.thresholds) is None):
             found = examine()
             self._cache.put(key, found)
         return found
@@ -237,12 +248,23 @@ def _source_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def verdict_at(result: dict[str, Any], thresholds: Thresholds) -> tuple[Outcome, Reason | None]:
-    """The verdict that the pipeline draws at other thresholds from the scores of a result as stored."""
-    if result["fake_probability"] is None:
-        return Outcome(result["outcome"]), Reason(result["reason"])
+def verdict_at(result: dict[str, Any], thresholds: Thresholds) -> tuple[Outcome, Reason | None] | None:
+    """The verdict that the pipeline draws at other thresholds from the scores of a result as stored.
+
+    None where it would first judge worse copies of some faces, which it had no cause for at the thresholds of then.
+    """
+    probability = result["fake_probability"]
+    if probability is None or result["settings"]["thresholds"] == asdict(thresholds):
+        reason = result["reason"]
+        return Outcome(result["outcome"]), None if reason is None else Reason(reason)
     halves = result["settings"]["interleaved_halves"]
-    verdict = conclude(result["fake_probability"], None if halves is None else (halves[0], halves[1]), thresholds)
+    verdict = conclude(probability, None if halves is None else (halves[0], halves[1]), thresholds)
+    if verdict.outcome is not Outcome.INCONCLUSIVE:
+        kept = result["stability"]
+        if kept is None:
+            return None
+        copies = tuple(CopyScore(Copy(copy["copy"]), copy["fake_probability"]) for copy in kept["copies"])
+        verdict = weigh_copies(verdict, Stability(**{**kept, "copies": copies}), thresholds)
     return verdict.outcome, verdict.reason
 
 
@@ -271,7 +293,10 @@ def as_score(found: dict[str, Any], file: LabelledFile, root: Path, digest: str,
     if "error" in found:
         return FileScore(**named, outcome=f"error:{found['error']}")
     result = found["result"]
-    outcome, reason = verdict_at(result, thresholds)
+    verdict = verdict_at(result, thresholds)
+    if verdict is None:
+        raise ValueError(f"{name} has to be examined again at these thresholds")
+    outcome, reason = verdict
     info = _info_of(result)
     return FileScore(
         **named,

@@ -21,7 +21,7 @@ from ml.contracts import (
     NotMeasuredReason,
     TrackResult,
 )
-from ml.detectors.catalog import DETECTORS_VARIABLE
+from ml.detectors.catalog import DEFAULT_DETECTOR, DETECTORS_VARIABLE, find_detector
 from ml.detectors.registry import load_detector
 from ml.detectors.spec import DetectorSpec, Thresholds
 from ml.error_rates import (
@@ -160,6 +160,7 @@ def test_rates_count_only_for_what_they_were_measured_with(spec: DetectorSpec, t
     other = replace(spec, thresholds=Thresholds(0.7, 0.4))
     assert measure(spec, spec=other) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
     assert measure(spec, settings={"parity": True}) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
+    assert measure(spec, settings={"stability": False}) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
     assert measure(spec, settings={"frames_requested": 8}) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
     unknown = replace(spec, name="nobody")
     assert measure(spec, spec=unknown) == NotMeasured(NotMeasuredReason.NO_MEASUREMENT)
@@ -265,3 +266,20 @@ def test_without_anybody_to_judge_there_are_none(spec: DetectorSpec, tmp_path: P
     result = analyze(make_image(tmp_path / "nobody.jpg"), load_detector(spec.name, device="cpu"))
     assert result.error_rates is None
     assert result.to_dict()["error_rates"] is None
+
+
+def test_the_shipped_detectors_figures_are_its_own() -> None:
+    """Whoever changes weights or thresholds measures again: python -m ml.training evaluate MEDIA --install."""
+    listed = find_detector(DEFAULT_DETECTOR)
+    assert listed.folder is not None
+    weights = [listed.spec.weights_sha256]
+    rates = error_rates_for(listed.spec, weights, MediaFacts(MediaKind.VIDEO, None, None), {})
+    if not (listed.folder / FILE).is_file():
+        assert rates == NotMeasured(NotMeasuredReason.NO_MEASUREMENT)
+        return
+    assert isinstance(rates, ErrorRates)
+    measured = read(listed.folder / FILE)
+    assert (measured["detector"], measured["detector_version"]) == (listed.spec.name, listed.spec.version)
+    figures = json.loads((listed.folder / "evaluation.json").read_text(encoding="utf-8"))
+    assert (figures["weights_sha256"], figures["thresholds"]) == (weights, asdict(listed.spec.thresholds))
+    assert "scores" not in figures

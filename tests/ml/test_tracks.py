@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -78,6 +80,20 @@ def test_fragments_of_one_person_are_joined_by_their_looks() -> None:
     people = find_people(frames)
 
     assert [len(track.sightings) for track in people.tracks] == [8]
+
+
+def test_a_person_seen_from_afar_before_a_cut_to_a_close_up_is_one() -> None:
+    frames = [[sighting(i, 700, size=45)] if i < 4 else [sighting(i, 100, size=110)] for i in range(32)]
+
+    assert [len(track.sightings) for track in find_people(frames).tracks] == [32]
+
+
+def test_people_who_look_less_alike_are_not_joined_across_a_cut() -> None:
+    mixed = looks(RED) * np.sqrt(0.95, dtype=np.float32) + looks(BLUE) * np.sqrt(0.05, dtype=np.float32)
+    other = [replace(sighting(i, 700), looks=mixed) for i in range(4)]
+    frames = [[other[i]] if i < 4 else [sighting(i, 100)] for i in range(32)]
+
+    assert [len(track.sightings) for track in find_people(frames).tracks] == [4, 28]
 
 
 def test_two_faces_of_one_frame_are_never_one_person() -> None:

@@ -91,6 +91,57 @@ class MediaInfo:
     jpeg_quality: int = 0
 
 
+class CredentialsStatus(StrEnum):
+    """What became of a file's Content Credentials. NONE means that nothing is known, not that something is wrong."""
+
+    NONE = "none"
+    INTACT = "intact"
+    BROKEN = "broken"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentCredentials:
+    """Signed claims in a file (C2PA); empty texts where they say nothing.
+
+    INTACT: the signature fits and the file was not changed since; whether the ``signer`` is who the certificate says
+    was not checked. ``actions`` are declared edits by their C2PA names; ``declares_generated``: the signer says that
+    a machine made the picture or part of it.
+    """
+
+    status: CredentialsStatus
+    signer: str = ""
+    issuer: str = ""
+    signed_at: str = ""
+    generator: str = ""
+    actions: tuple[str, ...] = ()
+    declares_generated: bool = False
+
+
+class FactsPart(StrEnum):
+    """A part of a file's facts that could not be read."""
+
+    METADATA = "metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a file says about itself: claims that anyone can write or remove. What is absent is unknown.
+
+    ``created`` is as written, in whatever form. ``has_location``: whether a place is recorded, which is not kept.
+    ``software_tags`` are texts as found, ``known_software`` the names of programs recognised in any of them.
+    """
+
+    encoders: tuple[str, ...] = ()
+    created: str = ""
+    has_location: bool = False
+    camera: str = ""
+    software_tags: tuple[str, ...] = ()
+    known_software: tuple[str, ...] = ()
+    credentials: ContentCredentials = field(default_factory=lambda: ContentCredentials(CredentialsStatus.NONE))
+    problems: tuple[FactsPart, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle in pixels of the upright frame: left, top, right, bottom (right and bottom exclusive)."""
@@ -314,6 +365,7 @@ class AnalysisResult:
     error_rates: ErrorRates | NotMeasured | None = None
     pooled_voting: Voting | None = None
     stability: Stability | None = None
+    facts: FileFacts | None = None
 
     @property
     def real_to_fake_ratio(self) -> float | None:
@@ -347,7 +399,8 @@ class AnalysisResult:
                              "measured_on": ISO date},
              "pooled_voting": as "voting" or null,
              "stability": null or {"faces": n, "original": p, "seconds": s,
-                                   "copies": [{"copy": text, "fake_probability": p}, …]}}
+                                   "copies": [{"copy": text, "fake_probability": p}, …]},
+             "facts": the fields of FileFacts}
 
         A change of meaning or of a name raises ``schema``; new keys do not.
         """

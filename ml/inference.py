@@ -63,6 +63,7 @@ from ml.faces.tracks import (
     looks_of,
     needed_faces,
 )
+from ml.media.facts import read_facts
 from ml.media.frames import SAMPLED_FRAMES, FrameSampler, VideoPicture
 from ml.media.photos import read_photo
 from ml.media.probe import probe
@@ -179,6 +180,7 @@ def _ignore(_event: Event) -> None:
 class _Job:
     """One analysis under way: what it works with and for whom."""
 
+    path: Path
     detector: Detector
     finder: FaceDetector
     info: MediaInfo
@@ -271,7 +273,7 @@ def analyze_video(
     if job.info.kind is not MediaKind.VIDEO:
         raise AnalysisError(ErrorCode.NO_VIDEO_STREAM, "a photo")
     info, progress = job.info, job.progress
-    sampler = FrameSampler(path, frames, claimed=info.frame_count)
+    sampler = FrameSampler(job.path, frames, claimed=info.frame_count)
     expected = max(min(frames, info.frame_count), 1)
     job.tell(MediaRead(info, expected))
     progress.report(Stage.FINDING_FACES, READ_DONE)
@@ -329,7 +331,7 @@ def analyze_image(
     )
     if job.info.kind is not MediaKind.IMAGE:
         raise AnalysisError(ErrorCode.UNSUPPORTED_TYPE, "not a photo")
-    picture = VideoPicture(0, 0.0, read_photo(Path(path)))
+    picture = VideoPicture(0, 0.0, read_photo(job.path))
     job.tell(MediaRead(job.info, 1))
     job.progress.report(Stage.FINDING_FACES, READ_DONE)
     sample = _Sample(list(_look([picture], job)))
@@ -357,7 +359,19 @@ def _start(
     info = info or probe(path)
     tell = on_event or _ignore
     finder = face_detector or FaceDetector(scale_rule=_rule(parity), device=detector.device)
-    return _Job(detector, finder, info, progress, evidence, _Scorer(detector, tell), tell, started, parity, stability)
+    return _Job(
+        Path(path),
+        detector,
+        finder,
+        info,
+        progress,
+        evidence,
+        _Scorer(detector, tell),
+        tell,
+        started,
+        parity,
+        stability,
+    )
 
 
 def _rule(parity: bool) -> ScaleRule:
@@ -491,6 +505,7 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
         ),
         pooled_voting=count_votes(scores, spec.aggregation) if tracks else None,
         stability=stability,
+        facts=read_facts(job.path, job.info),
     )
     progress.report(Stage.CONCLUDING, 1.0)
     job.tell(Concluded(result))

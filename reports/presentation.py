@@ -78,6 +78,27 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Votes:
+    """How one score came about. ``person`` is 0 for all faces together; ``rules`` are :class:`ml.contracts.Branch`."""
+
+    person: int
+    percent: float
+    mean_percent: float
+    faces: int
+    confident: int
+    clearly_real: int
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTried:
+    """A kind of copy (:class:`ml.contracts.Copy`) and the fake probability on it, in percent."""
+
+    copy: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     verdict: str
     reason: str
@@ -92,6 +113,10 @@ class Report:
     timestamps: tuple[tuple[float, float], ...]
     frames_looked_at: int
     error_rates: ShownRates | None
+    file_facts: dict[str, Any] | None
+    votes: tuple[Votes, ...]
+    copies: tuple[CopyTried, ...]
+    copies_of: float
 
 
 def present(analysis: Analysis) -> Report:
@@ -103,6 +128,7 @@ def present(analysis: Analysis) -> Report:
     kept = {name.rpartition("/")[2] for name in analysis.evidence}
     worst = max(tracks, key=lambda track: track["fake_probability"], default=None)
     frame_threshold = thresholds.get("frame", 0.5)
+    stability: dict[str, Any] = found.get("stability") or {}
     return Report(
         verdict=verdict_text(analysis),
         reason=reason_text(analysis),
@@ -117,6 +143,31 @@ def present(analysis: Analysis) -> Report:
         timestamps=_stretches(found.get("timestamps", [])),
         frames_looked_at=len(found.get("frames", [])),
         error_rates=show_error_rates(analysis),
+        # Results from before these were recorded have none of them.
+        file_facts=found.get("facts"),
+        votes=_votes(found, tracks),
+        copies=tuple(CopyTried(each["copy"], 100 * each["fake_probability"]) for each in stability.get("copies", [])),
+        copies_of=100 * stability.get("original", 0.0),
+    )
+
+
+def _votes(found: dict[str, Any], tracks: list[dict[str, Any]]) -> tuple[Votes, ...]:
+    """A row for each person, then one for all faces together where there are several people."""
+    counted = [(track["index"] + 1, track["fake_probability"], track.get("voting")) for track in tracks]
+    if len(tracks) > 1:
+        counted.append((0, found.get("pooled_probability"), found.get("pooled_voting")))
+    return tuple(
+        Votes(
+            person=person,
+            percent=100 * probability,
+            mean_percent=100 * voting["plain_mean"],
+            faces=voting["faces"],
+            confident=voting["confident"],
+            clearly_real=voting["clearly_real"],
+            rules=tuple(dict.fromkeys(voting["branches"])),
+        )
+        for person, probability, voting in counted
+        if voting
     )
 
 

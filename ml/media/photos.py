@@ -47,7 +47,7 @@ ANNEX_K_LUMINANCE = (
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1"}
 _UNSUPPORTED_BRANDS = {b"avif", b"avis", b"msf1", b"hevc", b"hevx"}
 # What Pillow and libheif raise on broken files.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, EOFError, RuntimeError)
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, EOFError, RuntimeError)
 
 pillow_heif.register_heif_opener()
 
@@ -79,7 +79,7 @@ def picture_format(path: Path) -> str | None:
 
 
 @contextmanager
-def _opened(path: Path, file_format: str) -> Iterator[Image.Image]:
+def opened_photo(path: Path, file_format: str) -> Iterator[Image.Image]:
     """The picture with its header read and its size checked, not decoded."""
     # A phone's JPEG with a second picture inside (depth, gain map) is MPO to Pillow; the first one is the photo.
     formats = ("JPEG", "MPO") if file_format == "JPEG" else (file_format,)
@@ -91,14 +91,14 @@ def _opened(path: Path, file_format: str) -> Iterator[Image.Image]:
             if image.format in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
                 raise AnalysisError(ErrorCode.UNSUPPORTED_TYPE, f"animated {image.format}")
             yield image
-    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise AnalysisError(ErrorCode.UNREADABLE_MEDIA, str(error)) from error
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(EXIF_ORIENTATION, 1)
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         # Unreadable EXIF says nothing about the picture, which viewers show as stored.
         return 1
     return value if isinstance(value, int) and value in UPRIGHT else 1
@@ -110,7 +110,7 @@ def probe_photo(path: Path, file_format: str) -> MediaInfo:
     Raises AnalysisError: UNREADABLE_MEDIA if it is damaged, cut off or larger than MAX_PIXELS; UNSUPPORTED_TYPE if
     it is animated.
     """
-    with _opened(path, file_format) as image:
+    with opened_photo(path, file_format) as image:
         rotation = UPRIGHT.get(_orientation(image), (None, 0))[1]
         image.load()
         width, height = image.size
@@ -155,7 +155,7 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
     file_format = picture_format(path)
     if file_format is None:
         raise AnalysisError(ErrorCode.UNSUPPORTED_TYPE, "not a photo")
-    with _opened(path, file_format) as image:
+    with opened_photo(path, file_format) as image:
         orientation = _orientation(image)
         upright = _to_rgb(image)
         if orientation in UPRIGHT:

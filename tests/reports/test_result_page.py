@@ -130,3 +130,92 @@ def test_coordinates_keep_their_points_in_every_language(owner: User, as_owner: 
     assert 'viewBox="-1.500 -4.500 103 8"' in page
     assert "translate(91.0)" in page
     assert "91,0 %" in page
+
+
+CREDENTIALS = {
+    "status": "intact",
+    "signer": "Press Photographer",
+    "issuer": "Agency",
+    "signed_at": "",
+    "generator": "Camera 1.0",
+    "actions": ["c2pa.created", "c2pa.edited"],
+    "declares_generated": False,
+}
+FACTS = {
+    "encoders": ["Lavf62.12.100"],
+    "created": "2026-03-01T10:00:00+0530",
+    "has_location": True,
+    "camera": "Apple iPhone 15",
+    "software_tags": [],
+    "known_software": ["CapCut"],
+    "credentials": CREDENTIALS,
+    "problems": [],
+}
+VOTING = {"branches": ["confident_fakes"], "plain_mean": 0.6, "faces": 32, "confident": 20, "clearly_real": 5}
+
+
+def done_with(owner: User, **found: Any) -> Analysis:
+    analysis = make_done(owner, "FAKE", 0.91)
+    analysis.result = {**(analysis.result or {}), **found}
+    analysis.save()
+    return analysis
+
+
+def test_the_page_tells_what_the_file_says_about_itself(as_owner: Client, owner: User) -> None:
+    page = read(as_owner, done_with(owner, facts=FACTS))
+
+    for text in ("Lavf62.12.100", "2026-03-01T10:00:00+0530", "Apple iPhone 15", "CapCut", "recorded in the file"):
+        assert text in page
+    assert "Signed by “Press Photographer” and unchanged since" in page
+    assert "c2pa.edited" in page
+    assert "What is absent is unknown" in " ".join(page.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"status": "none", "actions": [], "generator": ""}, "none: unknown"),
+        ({"status": "broken"}, "the file was changed since"),
+        ({"status": "unreadable"}, "they could not be read"),
+        ({"declares_generated": True}, "a machine made this picture or part of it"),
+    ],
+)
+def test_the_page_tells_what_became_of_content_credentials(
+    as_owner: Client, owner: User, changes: dict[str, Any], text: str
+) -> None:
+    page = read(as_owner, done_with(owner, facts={**FACTS, "credentials": {**CREDENTIALS, **changes}}))
+
+    assert text in page
+
+
+def test_what_a_file_claims_is_shown_as_text(as_owner: Client, owner: User) -> None:
+    page = read(as_owner, done_with(owner, facts={**FACTS, "camera": "<script>alert(1)</script>"}))
+
+    assert "<script>alert(1)" not in page
+
+
+def test_the_page_tells_how_the_scores_were_counted(as_owner: Client, owner: User) -> None:
+    (track,) = a_result()["tracks"]
+    page = read(as_owner, done_with(owner, tracks=[{**track, "voting": VOTING}]))
+
+    assert "How the scores were counted" in page
+    assert "only the faces above 80 %" in page
+    assert "60.0 %" in page
+
+
+def test_the_page_tells_what_copies_gave(as_owner: Client, owner: User) -> None:
+    copies = [{"copy": "jpeg_60", "fake_probability": 0.72}, {"copy": "h264_crf_36", "fake_probability": 0.66}]
+    stability = {"faces": 4, "original": 0.9, "copies": copies, "seconds": 0.1}
+
+    page = read(as_owner, done_with(owner, stability=stability))
+
+    for text in ("Judged again on worse copies", "JPEG, low quality", "72.0 %", "Video, low quality", "66.0 %"):
+        assert text in page
+
+
+def test_results_from_before_these_facts_are_shown_without_them(as_owner: Client, owner: User) -> None:
+    page = read(as_owner, make_done(owner, "FAKE", 0.91))
+
+    assert "Content Credentials" not in page
+    assert "How the scores were counted" not in page
+    assert "worse copies" not in page

@@ -303,7 +303,8 @@ class ErrorRates:
 
     ``compression`` and ``face_size`` are None where files of all kinds had to be taken together. ``false_alarms``:
     real files called fake; ``misses``: fake ones called real; ``found``: fake ones called fake. ``measured_on`` is an
-    ISO date.
+    ISO date. ``used_for_choosing``: the detector or its thresholds were chosen by these files, so it errs more often on
+    others.
     """
 
     kind: MediaKind
@@ -313,6 +314,7 @@ class ErrorRates:
     misses: CountedShare
     found: CountedShare
     measured_on: str
+    used_for_choosing: bool = False
     measured: bool = field(default=True, init=False)
 
 
@@ -396,7 +398,7 @@ class AnalysisResult:
              "error_rates": null or {"measured": false, "reason": a NotMeasuredReason's value} or
                             {"measured": true, "kind", "compression", "face_size": each a value or null,
                              "false_alarms", "misses", "found": {"count", "files", "share", "low", "high"},
-                             "measured_on": ISO date},
+                             "measured_on": ISO date, "used_for_choosing": bool},
              "pooled_voting": as "voting" or null,
              "stability": null or {"faces": n, "original": p, "seconds": s,
                                    "copies": [{"copy": text, "fake_probability": p}, …]},

@@ -8,6 +8,7 @@ with::
      "detector": name, "detector_version": text, "weights_sha256": [hex, …],
      "thresholds": {"fake": p, "real": p, "frame": p}, "aggregation": name,
      "frames": frames looked at in a video,
+     "used_for_choosing": whether the detector or its thresholds were chosen by these files,
      "measured_on": ISO date, "software": {library: version, …},
      "media": {"files": n, "sha256": digest of the files' digests and labels, "groups": [name, …]},
      "level": 0.95, "interval": "clopper-pearson",
@@ -163,6 +164,7 @@ def lookup(document: Mapping[str, Any], facts: MediaFacts) -> ErrorRates | NotMe
             misses=CountedShare(**cell["misses"]),
             found=CountedShare(**cell["found"]),
             measured_on=document["measured_on"],
+            used_for_choosing=bool(document["used_for_choosing"]),
         )
     return NotMeasured(NotMeasuredReason.TOO_FEW_FILES)
 
@@ -173,7 +175,7 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ValueError(f"{path}: not of schema {SCHEMA}")
     try:
-        for key in ("weights_sha256", "thresholds", "aggregation", "frames", "measured_on"):
+        for key in ("weights_sha256", "thresholds", "aggregation", "frames", "measured_on", "used_for_choosing"):
             document[key]
         for cell in document["cells"]:
             _check(cell)

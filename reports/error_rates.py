@@ -48,6 +48,7 @@ class ShownRates:
     found: Share | None = None
     misses: Share | None = None
     measured_on: date | None = None
+    used_for_choosing: bool = False
 
 
 def show_error_rates(analysis: Analysis) -> ShownRates | None:
@@ -69,6 +70,7 @@ def show_error_rates(analysis: Analysis) -> ShownRates | None:
         found=_share(rates["found"]),
         misses=_share(rates["misses"]),
         measured_on=date.fromisoformat(rates["measured_on"]),
+        used_for_choosing=rates.get("used_for_choosing", False),
     )
 
 

@@ -116,6 +116,7 @@ def write_error_rates(folder: Path, **changes: Any) -> None:
         "thresholds": {"fake": thresholds.fake, "real": thresholds.real, "frame": thresholds.frame},
         "aggregation": spec.aggregation,
         "frames": 32,
+        "used_for_choosing": False,
         "measured_on": "2026-11-20",
         "software": {},
         "media": {"files": 32, "sha256": "d" * 64, "groups": ["videos"]},

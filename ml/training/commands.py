@@ -24,7 +24,7 @@ from ml.training.evaluation_page import render_page
 from ml.training.export import export_detector
 from ml.training.faces_index import index_faces, read_index
 from ml.training.measured_rates import write_json
-from ml.training.robustness import RECODINGS
+from ml.training.robustness import RECODINGS, Harm
 from ml.training.samples import FacePool, split_people, validation_samples
 from ml.training.statistics import DRAWS
 from ml.training.summary import as_text
@@ -63,6 +63,19 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--robustness", action="store_true", help="also measure worse copies of the media (15 times longer)"
+    )
+    parser.add_argument(
+        "--harm",
+        type=Harm,
+        action="append",
+        default=[],
+        metavar="HARM",
+        help=f"measure copies made worse in this way only: {', '.join(Harm)}",
+    )
+    parser.add_argument(
+        "--used-for-choosing",
+        action="store_true",
+        help="the detector or its thresholds were chosen by these files: say so wherever a figure is shown",
     )
     parser.add_argument(
         "--install",
@@ -162,7 +175,10 @@ def evaluate(options: Mapping[str, Any], *, write: Write) -> dict[str, Any]:
             seed=options["seed"],
             draws=options["draws"],
             pools=dict(options["pool"]),
-            recodings=RECODINGS if options["robustness"] else (),
+            recodings=tuple(
+                recoding for recoding in RECODINGS if options["robustness"] or recoding.harm in options["harm"]
+            ),
+            used_for_choosing=options["used_for_choosing"],
         )
     )
     write(as_text(measured.report["groups"]))

@@ -46,7 +46,8 @@ EVALUATION_FILE, PAGE_FILE, SCORES_FOLDER = "evaluation.json", "evaluation.html"
 class Evaluation:
     """What to measure: `media` by a detector. ``cache_folder`` keeps what was examined; None keeps nothing.
 
-    ``pools`` are further groups, by name the groups or patterns that they take.
+    ``pools`` are further groups, by name the groups or patterns that they take. ``used_for_choosing``: the detector
+    or its thresholds were chosen by these files, which makes all figures too good and has to be told with them.
     """
 
     media: Path
@@ -59,6 +60,7 @@ class Evaluation:
     draws: int = DRAWS
     pools: Pools = field(default_factory=dict)
     recodings: tuple[Recoding, ...] = ()
+    used_for_choosing: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +112,7 @@ def evaluate(wanted: Evaluation) -> Measured:
         "draws": wanted.draws,
         "level": LEVEL,
         "frames": SAMPLED_FRAMES,
+        "used_for_choosing": wanted.used_for_choosing,
         "software": library_versions(),
         "media": {"files": len(scores), "sha256": media_digest(scores)},
         "pools": {name: list(groups) for name, groups in wanted.pools.items()},
@@ -123,6 +126,7 @@ def evaluate(wanted: Evaluation) -> Measured:
         spec,
         scorer.weights_sha256,
         frames=SAMPLED_FRAMES,
+        used_for_choosing=wanted.used_for_choosing,
         measured_on=today,
         software=library_versions(),
     )

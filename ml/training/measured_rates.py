@@ -26,6 +26,7 @@ def count_error_rates(
     weights_sha256: Sequence[str],
     *,
     frames: int,
+    used_for_choosing: bool,
     measured_on: date,
     software: dict[str, str],
 ) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def count_error_rates(
         "thresholds": asdict(spec.thresholds),
         "aggregation": spec.aggregation.value,
         "frames": frames,
+        "used_for_choosing": used_for_choosing,
         "measured_on": measured_on.isoformat(),
         "software": software,
         "media": {

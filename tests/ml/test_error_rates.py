@@ -89,7 +89,13 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetectorSpec:
 
 def document(spec: DetectorSpec, measured: list[FileScore] = MEASURED) -> dict[str, Any]:
     return count_error_rates(
-        measured, spec, [spec.weights_sha256], frames=32, measured_on=date(2026, 11, 23), software={"torch": "2"}
+        measured,
+        spec,
+        [spec.weights_sha256],
+        frames=32,
+        used_for_choosing=True,
+        measured_on=date(2026, 11, 23),
+        software={"torch": "2"},
     )
 
 
@@ -155,7 +161,7 @@ def test_rates_count_only_for_what_they_were_measured_with(spec: DetectorSpec, t
     write_json(path, document(spec))
     found = measure(spec)
     assert isinstance(found, ErrorRates)
-    assert found.measured_on == "2026-11-23"
+    assert (found.measured_on, found.used_for_choosing) == ("2026-11-23", True)
     assert measure(spec, weights=("0" * 64,)) == NotMeasured(NotMeasuredReason.OTHER_WEIGHTS)
     other = replace(spec, thresholds=Thresholds(0.7, 0.4))
     assert measure(spec, spec=other) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)

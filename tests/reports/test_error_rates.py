@@ -23,6 +23,7 @@ MEASURED: dict[str, Any] = {
     "found": {"count": 5, "files": 23, "share": 0.217391, "low": 0.074604, "high": 0.437034},
     "misses": {"count": 2, "files": 23, "share": 0.086957, "low": 0.010713, "high": 0.280383},
     "measured_on": "2026-11-23",
+    "used_for_choosing": True,
 }
 
 
@@ -55,14 +56,16 @@ def test_counts_shares_and_intervals_are_told_with_the_kind(owner: User, as_owne
     assert "Of these fabricated ones, no sign of manipulation found in: 2 (8.7 %, 95 % interval 1.1–28.0 %)." in page
     assert "Of this kind means: strongly compressed, with small faces." in page
     assert "23 November 2026" in page
+    assert "The detector was chosen by its results on these files" in page
 
 
 def test_photos_are_called_photos_and_a_broad_kind_is_told(owner: User, as_owner: Client) -> None:
-    rates = {**MEASURED, "kind": "image", "compression": None, "face_size": None}
+    rates = {**MEASURED, "kind": "image", "compression": None, "face_size": None, "used_for_choosing": False}
     page = read(as_owner, make_done(owner, rates, kind="image"))
     assert "Of 13 real photos of this kind" in page
     assert "Of this kind means" not in page
     assert "all are counted together" in page
+    assert "The detector was chosen by" not in page
 
 
 @pytest.mark.parametrize("reason", list(NotMeasuredReason))

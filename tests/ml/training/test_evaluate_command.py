@@ -49,13 +49,15 @@ def test_a_folder_gets_everything_and_the_detector_its_error_rates(
     make_face_image(media / "fake" / "drawn" / "face.jpg", quality=50)
     out = tmp_path / "out"
     options = ["--detector", "tiny-test", "--detectors", str(detectors), "--out", str(out), "--draws", "50"]
-    command_line.main(["evaluate", str(media), *options, "--install", "--pool", "mine=all"])
+    command_line.main(["evaluate", str(media), *options, "--install", "--pool", "mine=all", "--harm", "jpeg_quality"])
     assert {path.name for path in out.iterdir()} >= {"evaluation.json", "error_rates.json", "scores"}
     assert read(out / "error_rates.json") == read(detectors / "tiny-test" / "error_rates.json")
     report = json.loads((out / "evaluation.json").read_text())
     shown = json.loads((detectors / "tiny-test" / "evaluation.json").read_text())
     assert shown == {name: value for name, value in report.items() if name != "scores"}
     assert set(report["groups"]) == {"all", "mine"}
+    assert {row["harm"] for row in report["robustness"]} == {"jpeg_quality"}
+    assert report["used_for_choosing"] is False
     assert "reals called fake" in capsys.readouterr().out
 
 
@@ -63,6 +65,9 @@ def test_unusable_wishes_are_refused(media: Path, detectors: Path, capsys: pytes
     with pytest.raises(SystemExit):
         command_line.main(["evaluate", str(media), "--pool", "without-groups="])
     assert "not of the form NAME=GROUP,GROUP" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command_line.main(["evaluate", str(media), "--harm", "rain"])
+    assert "--harm: invalid Harm value: 'rain'" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="no folder of its own"):
         command_line.main(["evaluate", str(media), "--detector", "reference-b7", "--install"])
     with pytest.raises(ValueError, match="no group is called"):

@@ -27,6 +27,7 @@ def report(scores: list[FileScore], pools: dict[str, list[str]] | None = None, *
         "draws": 50,
         "level": 0.95,
         "frames": 32,
+        "used_for_choosing": False,
         "software": {"torch": "2", "cuda": ""},
         "media": {"files": len(scores), "sha256": "cd" * 32},
         "pools": pools or {},
@@ -71,6 +72,8 @@ def test_the_page_shows_figures_plots_and_every_false_alarm_and_loads_nothing() 
         assert text in page
     assert "Thresholds chosen without a method" in page
     assert 'alt="Reliability of videos/c40"' in page
+    assert "chosen by these very files" not in page
+    assert "chosen by these very files" in render_page(report(SCORED, used_for_choosing=True), SCORED)
 
 
 def test_the_plots_are_drawings() -> None:

@@ -31,8 +31,9 @@ INTERPOLATIONS = (
 )
 # The Gaussian that OpenCV takes for a window of three pixels.
 BLUR_SIGMA = 0.8
-# So many changed pixels must remain visible, or a fake with a part blacked out is none any more.
-LEAST_CHANGED = 20
+# So many clearly changed pixels must remain visible, or a fake with a part blacked out is none any more. Below that
+# difference, of 255, lies what compression does to the rest of the picture.
+LEAST_CHANGED, CLEARLY_CHANGED = 20, 20
 # Of a crop with a third of padding on each side, the face box begins after a fifth.
 BOX_MARGIN = 0.2
 
@@ -306,7 +307,7 @@ def erase_half(crop: Crop, *, is_fake: bool, rng: np.random.Generator) -> Pictur
     masks = half_masks(*crop.pixels.shape[:2])
     for index in rng.permutation(len(masks)):
         visible = masks[int(index)]
-        if not is_fake or np.count_nonzero(crop.changed[visible]) > LEAST_CHANGED:
+        if not is_fake or np.count_nonzero(crop.changed[visible] > CLEARLY_CHANGED) > LEAST_CHANGED:
             return np.where(visible[..., None], crop.pixels, 0).astype(np.uint8)
     return crop.pixels
 

@@ -43,12 +43,20 @@ def tiny(**changes: object) -> DfdcConfig:
     return replace(config, **changes)  # type: ignore[arg-type]
 
 
-def train(layout: Layout, work: Path, *, seed: int = 111, config: DfdcConfig | None = None, stop: int = -1) -> RunState:
+def train(
+    layout: Layout,
+    work: Path,
+    *,
+    seed: int = 111,
+    config: DfdcConfig | None = None,
+    stop: int = -1,
+    workers: int = 0,
+) -> RunState:
     def on_step(step: int, total: int, loss: float) -> None:
         if step == stop:
             raise KeyboardInterrupt
 
-    return training.train_seed(config or tiny(), layout, work, seed=seed, place=ALONE, workers=0, on_step=on_step)
+    return training.train_seed(config or tiny(), layout, work, seed=seed, place=ALONE, workers=workers, on_step=on_step)
 
 
 def rows(reals: int, fakes: int, *, fold: int = 1) -> list[FoldRow]:
@@ -203,8 +211,20 @@ def test_the_same_seed_gives_the_same_weights(made_once: Layout, tmp_path: Path)
     one, other = train(made_once, tmp_path / "one"), train(made_once, tmp_path / "other")
     for name, value in one.model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[name]), name
+    # Whoever makes the batches, they are the same.
+    helped = train(made_once, tmp_path / "helped", workers=2)
+    assert torch.equal(one.model.fc.weight, helped.model.fc.weight)  # type: ignore[union-attr, arg-type]
     changed = train(made_once, tmp_path / "changed", seed=555)
     assert not torch.equal(one.model.fc.weight, changed.model.fc.weight)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.slow
+def test_fifty_steps_twice_give_the_same_weights(made_once: Layout, tmp_path: Path) -> None:
+    config = tiny(engine=replace(tiny().engine, epochs=17, schedule_steps=60))
+    one, other = (train(made_once, tmp_path / name, config=config, workers=2) for name in ("one", "other"))
+    assert one.step == other.step == 51
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(made_once: Layout, tmp_path: Path) -> None:

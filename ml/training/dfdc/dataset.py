@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -98,24 +99,23 @@ class EpochDataset(Dataset[Batch]):
         rank: int,
         world: int,
     ) -> None:
-        self.rows = draw_epoch(rows, seed=seed, epoch=epoch)
+        # Only what this process needs of a list that may have a million rows, since it travels to other processes.
+        drawn = draw_epoch(rows, seed=seed, epoch=epoch)
+        size = config.batch_size
+        starts = [(step * world + rank) * size for step in range(first, steps)]
+        self.batches = [(start, drawn[start : start + size]) for start in starts]
         self.layout = layout
         self.config = config
-        self.seed, self.epoch, self.first, self.steps = seed, epoch, first, steps
-        self.rank, self.world = rank, world
+        self.seed, self.epoch = seed, epoch
         self._augment = Augmenter(config.augmentation, config.input_size)
 
     def __len__(self) -> int:
-        return self.steps - self.first
+        return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:
-        # One thread a process: there are as many as the cores can do with.
-        cv2.setNumThreads(1)
-        size = self.config.batch_size
-        start = ((self.first + index) * self.world + self.rank) * size
+        start, rows = self.batches[index]
         faces, used, unreadable = [], [], []
-        for position in range(start, start + size):
-            row = self.rows[position]
+        for position, row in enumerate(rows, start):
             rng = np.random.default_rng([self.seed, 2, self.epoch, position])
             try:
                 crop = read_crop(row, self.layout)
@@ -138,7 +138,6 @@ class ValidationDataset(Dataset[Batch]):
         return math.ceil(len(self.rows) / self._size)
 
     def __getitem__(self, index: int) -> Batch:
-        cv2.setNumThreads(1)
         faces, used, unreadable = [], [], []
         for row in self.rows[index * self._size : (index + 1) * self._size]:
             try:
@@ -153,9 +152,27 @@ class ValidationDataset(Dataset[Batch]):
 
 def load(dataset: Dataset[Batch], workers: int) -> Iterator[Batch]:
     """The dataset's batches in order, made ahead by ``workers`` processes (0: by this one)."""
+    if not workers:
+        yield from DataLoader(dataset, batch_size=None, shuffle=False)
+        return
+    # A process forked from this one would wait for ever for OpenCV's threads, which stay behind. The server that forks
+    # instead has loaded what is needed and has no threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     yield from DataLoader(
-        dataset, batch_size=None, shuffle=False, num_workers=workers, prefetch_factor=4 if workers else None
+        dataset,
+        batch_size=None,
+        shuffle=False,
+        num_workers=workers,
+        prefetch_factor=4,
+        multiprocessing_context=context,
+        worker_init_fn=_use_one_thread,
     )
+
+
+def _use_one_thread(_worker: int) -> None:
+    """There are as many processes as the cores can do with."""
+    cv2.setNumThreads(1)
 
 
 def read_crop(row: FoldRow, layout: Layout) -> Crop:

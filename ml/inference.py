@@ -35,7 +35,8 @@ from ml.contracts import (
     TrackResult,
 )
 from ml.detectors.aggregation import aggregate_networks, count_votes, fake_stretches, merge_stretches
-from ml.detectors.registry import BATCH_SIZE, Detector
+from ml.detectors.registry import Detector
+from ml.detectors.runner import BATCH_SIZE
 from ml.error_rates import error_rates_for, facts_of
 from ml.events import Concluded, Event, EventCallback, FaceScored, FrameSearched, MediaRead, PersonFound
 from ml.evidence import (
@@ -614,7 +615,9 @@ def _settings(job: _Job) -> dict[str, Any]:
         "verdict_from": "pooled" if job.parity else "worst_track",
         "stability": job.check_stability,
         "thresholds": {"fake": spec.thresholds.fake, "real": spec.thresholds.real, "frame": spec.thresholds.frame},
-        "precision": "float32",
+        "precision": detector.runner.precision,
+        "engine": detector.runner.engine,
+        "face_engine": finder.engine,
         "device": str(detector.device),
         "versions": library_versions(),
     }
@@ -623,6 +626,6 @@ def _settings(job: _Job) -> dict[str, Any]:
 @cache
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that scores depend on."""
-    names = ("torch", "timm", "facenet-pytorch", "numpy", "opencv-python-headless", "av", "pillow", "scipy")
+    names = ("torch", "timm", "facenet-pytorch", "numpy", "opencv-python-headless", "openvino", "av", "pillow", "scipy")
     ffmpeg = ".".join(str(part) for part in ffmpeg_versions["libavcodec"])
     return {name: version(name) for name in names} | {"libavcodec": ffmpeg, "cuda": str(torch.version.cuda or "")}

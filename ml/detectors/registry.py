@@ -9,18 +9,15 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ml.contracts import AnalysisError, ErrorCode
 from ml.detectors.catalog import DEFAULT_DETECTOR, fetched_weights, find_detector
 from ml.detectors.checkpoints import load_network
 from ml.detectors.integrity import verify
 from ml.detectors.network import FaceClassifier, to_input
+from ml.detectors.runner import Runner
 from ml.detectors.spec import DetectorSpec
 from ml.faces.geometry import fit_face
-
-# Larger batches are slower per face on CPUs and take gigabytes with a B7.
-BATCH_SIZE = 8
 
 Crop = NDArray[np.uint8]
 
@@ -44,11 +41,19 @@ class Detector:
             network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
             for network in networks
         ]
+        self._runner: Runner | None = None
 
     @property
     def parameters(self) -> int:
         """Of all networks together: tells how long judging takes beside finding faces."""
         return sum(parameter.numel() for network in self.networks for parameter in network.parameters())
+
+    @property
+    def runner(self) -> Runner:
+        """Built when first needed, since a network may be converted for it."""
+        if self._runner is None:
+            self._runner = Runner(self.networks, self.weights_sha256, self.spec.preprocessing, self.device)
+        return self._runner
 
     def score(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
         """Fake probabilities (networks, faces) in [0, 1] of padded face crops: RGB uint8 (height, width, 3), any size.
@@ -56,13 +61,9 @@ class Detector:
         Of several outputs the largest counts. The same face gets the same score in whatever batch it comes, up to
         rounding in the last digits of a float32. Raises AnalysisError(MODEL_UNAVAILABLE) if a score is not a number.
         """
-        scores = np.zeros((len(self.networks), len(crops)), dtype=np.float32)
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            for start in range(0, len(crops), BATCH_SIZE):
-                faces = self._to_input(crops[start : start + BATCH_SIZE])
-                for row, network in enumerate(self.networks):
-                    probabilities = torch.sigmoid(network(faces)).amax(dim=1)
-                    scores[row, start : start + BATCH_SIZE] = probabilities.float().cpu().numpy()
+        if not crops:
+            return np.zeros((len(self.networks), 0), dtype=np.float32)
+        scores = self.runner.probabilities(self._fit(crops))
         if not np.isfinite(scores).all():
             raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{self.spec.name}: a score is not a number")
         return scores
@@ -76,7 +77,9 @@ class Detector:
         height, width = crop.shape[:2]
         total = np.zeros((height, width), dtype=np.float32)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            faces = self._to_input([crop])
+            settings = self.spec.preprocessing
+            pixels = torch.from_numpy(self._fit([crop])).to(self.device)
+            faces = to_input(pixels, settings.mean, settings.std).contiguous(memory_format=torch.channels_last)
             for network in self.networks:
                 features = network.encoder.forward_features(faces)
                 winner = network.fc(features.mean(dim=(2, 3))).argmax(dim=1)
@@ -85,11 +88,8 @@ class Detector:
         highest = float(total.max())
         return total / highest if highest > 0 else total
 
-    def _to_input(self, crops: Sequence[Crop]) -> Tensor:
-        settings = self.spec.preprocessing
-        faces = np.stack([fit_face(crop, settings.input_size) for crop in crops])
-        batch = to_input(torch.from_numpy(faces).to(self.device), settings.mean, settings.std)
-        return batch.contiguous(memory_format=torch.channels_last)
+    def _fit(self, crops: Sequence[Crop]) -> NDArray[np.uint8]:
+        return np.stack([fit_face(crop, self.spec.preprocessing.input_size) for crop in crops])
 
     def _unfit(self, places: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
         """A map over the square input → over the crop: enlarge, cut the bars off, stretch."""

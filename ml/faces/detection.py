@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ml.contracts import Box, FaceDetection
+from ml.engines import Engine
 from ml.faces.geometry import detection_scale
 from ml.faces.mtcnn import Mtcnn, RawFaces
 
@@ -46,6 +47,10 @@ class FaceDetector:
         self.scale_rule = scale_rule
         self.thresholds = thresholds
         self._mtcnn = Mtcnn(thresholds, device)
+
+    @property
+    def engine(self) -> Engine:
+        return self._mtcnn.engine
 
     def scale_for(self, width: int, height: int) -> float:
         return 0.5 if self.scale_rule is ScaleRule.HALF else detection_scale(max(width, height))

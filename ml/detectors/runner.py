@@ -1,0 +1,116 @@
+"""Runs a detector's networks over faces, on the processor or a GPU, in batches that fit.
+
+On a processor OpenVINO does the work where it gives what torch gives (:mod:`ml.engines`). On a GPU it is torch; where
+its memory runs out the batch is halved, and stays so, and the work goes on. Both in float32 unless SENTINEL_PRECISION
+asks for bfloat16, which is faster and moves scores: see the benchmark before using it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ml.contracts import AnalysisError, ErrorCode
+from ml.detectors.network import to_input
+from ml.detectors.spec import Preprocessing
+from ml.engines import Engine, Function, Precision, accelerate, torch_network
+
+# `float32` or `bfloat16`.
+PRECISION_VARIABLE = "SENTINEL_PRECISION"
+# Larger batches are slower per face on CPUs and take gigabytes with a B7.
+BATCH_SIZE = 8
+# Converting smaller networks takes longer than they ever run.
+WORTH_CONVERTING = 1_000_000
+
+logger = logging.getLogger(__name__)
+
+Faces = NDArray[np.uint8]
+
+
+class Runner:
+    """Normalised faces in, logits out, for each of several networks of one kind. Not thread-safe."""
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        weights_sha256: Sequence[str],
+        preprocessing: Preprocessing,
+        device: torch.device,
+    ) -> None:
+        self._device = device
+        self._mean, self._std = preprocessing.mean, preprocessing.std
+        input_size = preprocessing.input_size
+        self._batch_size = BATCH_SIZE
+        self.precision = chosen_precision()
+        # Noise, not zeros: an engine that forgets a layer must not pass for one that has it.
+        example = torch.rand(2, 3, input_size, input_size, generator=torch.Generator().manual_seed(0)) * 4 - 2
+        self._functions: list[Function] = []
+        engines: set[Engine] = set()
+        for network, digest in zip(networks, weights_sha256, strict=True):
+            if device.type == "cpu" and sum(each.numel() for each in network.parameters()) >= WORTH_CONVERTING:
+                function, engine = accelerate(
+                    network, example, key=f"{digest}-{input_size}" if digest else "", precision=self.precision
+                )
+            else:
+                function, engine = torch_network(network), Engine.TORCH
+            self._functions.append(function)
+            engines.add(engine)
+        # Torch is named where it does any of the work.
+        self.engine = Engine.TORCH if Engine.TORCH in engines else Engine.OPENVINO
+
+    def probabilities(self, faces: Faces) -> NDArray[np.float32]:
+        """RGB uint8 (n, size, size, 3) → fake probabilities (networks, n), the largest over the outputs.
+
+        Raises AnalysisError(MODEL_UNAVAILABLE) where not even one face fits into a GPU's memory.
+        """
+        done: list[NDArray[np.float32]] = []
+        start = 0
+        while start < len(faces):
+            batch = faces[start : start + self._batch_size]
+            try:
+                done.append(self._run(batch))
+            except torch.OutOfMemoryError as error:
+                self._halve(error)
+                continue
+            start += len(batch)
+        return np.concatenate(done, axis=1) if done else np.zeros((len(self._functions), 0), dtype=np.float32)
+
+    def _halve(self, error: Exception) -> None:
+        if self._batch_size == 1:
+            raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"not one face fits: {error}") from error
+        self._batch_size //= 2
+        logger.warning("Out of GPU memory: %s faces at a time from here on", self._batch_size)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _run(self, faces: Faces) -> NDArray[np.float32]:
+        coarse = self.precision is Precision.BFLOAT16 and self.engine is Engine.TORCH
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(allow_tf32=False),
+            torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=coarse),
+        ):
+            batch = self._to_input(faces)
+            rows = [torch.sigmoid(function(batch)[0].float()).amax(dim=1) for function in self._functions]
+            return np.asarray(torch.stack(rows).cpu().numpy(), dtype=np.float32)
+
+    def _to_input(self, faces: Faces) -> Tensor:
+        pixels = torch.from_numpy(faces)
+        if self._device.type == "cuda":
+            # From pinned memory the copy runs beside the work of the batch before.
+            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        normalised = to_input(pixels, self._mean, self._std)
+        # OpenVINO takes planes, torch is faster with channels together.
+        wanted = torch.contiguous_format if self.engine is Engine.OPENVINO else torch.channels_last
+        return normalised.contiguous(memory_format=wanted)
+
+
+def chosen_precision() -> Precision:
+    """What SENTINEL_PRECISION asks for. Raises ValueError for a name that is neither of the two."""
+    return Precision(os.environ.get(PRECISION_VARIABLE, "") or Precision.FLOAT32)

@@ -7,7 +7,6 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from ml.training.dfdc.crops import read_png
 from ml.training.dfdc.folds import FoldRow
 from ml.training.dfdc.landmarks import load_landmarks
 from ml.training.dfdc.layout import Layout, crop_names
-from ml.training.dfdc.steps import Skip
+from ml.training.dfdc.steps import Skip, start_process
 
 # Validation needs no gradients, so more fits.
 VALIDATION_FACTOR = 2
@@ -166,13 +165,12 @@ def load(dataset: Dataset[Batch], workers: int) -> Iterator[Batch]:
         num_workers=workers,
         prefetch_factor=4,
         multiprocessing_context=context,
-        worker_init_fn=_use_one_thread,
+        worker_init_fn=_start_worker,
     )
 
 
-def _use_one_thread(_worker: int) -> None:
-    """There are as many processes as the cores can do with."""
-    cv2.setNumThreads(1)
+def _start_worker(_number: int) -> None:
+    start_process()
 
 
 def read_crop(row: FoldRow, layout: Layout) -> Crop:

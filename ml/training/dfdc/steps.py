@@ -6,15 +6,15 @@ what exists is done, and a run that was killed goes on where it stopped.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import logging
 import multiprocessing
+import multiprocessing.process
 import os
 import shutil
-import signal
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-PR_SET_PDEATHSIG = 1
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -228,9 +227,7 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")
     while waiting:
         running: dict[Future[_Outcome], Item] = {}
-        with ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start_process, initargs=(os.getpid(),)
-        ) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=start_process) as pool:
             try:
                 while waiting or running:
                     while waiting and len(running) < 2 * workers:
@@ -244,18 +241,19 @@ def _in_processes(
                 suspects.extend(running.values())
 
 
-def _start_process(parent: int) -> None:
-    """One core each, since the processes share them already; and none outlives a parent that is killed.
-
-    Left alone, a process would finish its item in the way of the run that comes after.
-    """
+def start_process() -> None:
+    """What a process that shares the work begins with: one core, since there are as many processes as cores."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # It died before the kernel was told.
-        os._exit(1)
+    # Left alone when its parent is killed, it would wait for ever, or finish its item in the way of the run after.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -36,7 +36,7 @@ TINY = ROOT / "ml/training/configs/dfdc-tiny.toml"
 
 def train_command(data: Path, work: Path, *options: str, launcher: tuple[str, ...] = ()) -> list[str]:
     arguments = ["-m", "ml.training", "train_dfdc", str(data), "--work", str(work), "--device", "cpu"]
-    return [sys.executable, *launcher, *arguments, "--workers", "0", *options]
+    return [sys.executable, *launcher, *arguments, *options]
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
@@ -141,7 +141,7 @@ def test_a_killed_step_leaves_no_process_and_nothing_half_done(made_once: Layout
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_end(made_once: Layout, tmp_path: Path) -> None:
     config = longer_config(tmp_path)
-    options = ["--config", str(config), "--seed", "111"]
+    options = ["--config", str(config), "--seed", "111", "--workers", "2"]
     whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "log"
     finish(start(train_command(made_once.out, whole, *options), log), log)
     for steps in (8, 15):
@@ -152,8 +152,11 @@ def test_a_killed_run_goes_on_to_the_same_end(made_once: Layout, tmp_path: Path)
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.02)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+        assert len(children) > 2
+        assert not psutil.wait_procs(children, timeout=10)[1]
     finish(start(train_command(made_once.out, broken, *options), log), log)
     assert "resumed at step 12 of 24" in log.read_text()
     for kind in ("step", "epoch"):
@@ -166,7 +169,7 @@ def test_a_killed_run_goes_on_to_the_same_end(made_once: Layout, tmp_path: Path)
 @pytest.mark.slow
 def test_two_processes_train_one_network(made_once: Layout, tmp_path: Path) -> None:
     config = longer_config(tmp_path, steps=2, epochs=2)
-    options = ["--config", str(config), "--seed", "111"]
+    options = ["--config", str(config), "--seed", "111", "--workers", "0"]
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     work, log = tmp_path / "work", tmp_path / "log"
     process = start(train_command(made_once.out, work, *options, launcher=launcher), log)

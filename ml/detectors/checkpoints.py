@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ml.contracts import AnalysisError, ErrorCode
-from ml.detectors.network import FaceClassifier
+from ml.detectors.network import Network, build_network
 from ml.detectors.spec import DetectorSpec
 
 # DataParallel puts this in front of every key.
@@ -34,7 +34,7 @@ _NUMPY_SCALARS: list[Any] = [
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Weights under the names that :class:`FaceClassifier` uses.
+    """Weights under the names that :func:`ml.detectors.network.build_network` uses.
 
     Takes safetensors and torch files (zip or the older format), told apart by content, holding a state dict or the
     reference's {epoch, state_dict, bce_best}. Encoder names are the same in timm 0.4.12, which the reference used.
@@ -74,14 +74,14 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def load_network(spec: DetectorSpec, path: Path) -> FaceClassifier:
-    """The spec's network with the file's weights, in evaluation mode, float32, on the CPU.
+def load_network(spec: DetectorSpec, path: Path) -> Network:
+    """The spec's network with the file's weights, in evaluation mode, float32 (whatever is stored), on the CPU.
 
     Every parameter must be in the file and nothing else: a partly loaded network would answer with noise.
     Raises AnalysisError(MODEL_UNAVAILABLE).
     """
     state = read_state_dict(path)
-    network = FaceClassifier(spec.architecture, outputs=len(spec.outputs))
+    network = build_network(spec.architecture, len(spec.outputs))
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:

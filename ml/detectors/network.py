@@ -1,7 +1,8 @@
-"""The network of every detector here: a timm encoder, global average pooling, one linear layer of logits."""
+"""The networks of the detectors here: a timm encoder, global average pooling, one linear layer of logits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import timm
@@ -25,9 +26,39 @@ class FaceClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(cast(int, self.encoder.num_features), outputs)
 
+    @property
+    def members(self) -> tuple[FaceClassifier, ...]:
+        """The networks whose logits are added: this one."""
+        return (self,)
+
     def forward(self, faces: Tensor) -> Tensor:
         logits: Tensor = self.fc(self.dropout(self.encoder(faces)))
         return logits
+
+
+class ClassifierSum(nn.Module):
+    """Several classifiers that judge the same faces; their logits are added. Weights between them lie in their
+    last layers."""
+
+    def __init__(self, classifiers: Iterable[FaceClassifier]) -> None:
+        super().__init__()
+        self.classifiers = nn.ModuleList(classifiers)
+
+    @property
+    def members(self) -> tuple[FaceClassifier, ...]:
+        return tuple(cast(FaceClassifier, classifier) for classifier in self.classifiers)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return torch.stack([classifier(faces) for classifier in self.classifiers]).sum(dim=0)
+
+
+Network = FaceClassifier | ClassifierSum
+
+
+def build_network(architecture: str, outputs: int) -> Network:
+    """An untrained network for a :class:`DetectorSpec`'s ``architecture``."""
+    members = [FaceClassifier(name, outputs=outputs) for name in architecture.split("+")]
+    return members[0] if len(members) == 1 else ClassifierSum(members)
 
 
 def to_input(faces: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:

@@ -14,7 +14,7 @@ from ml.contracts import AnalysisError, ErrorCode
 from ml.detectors.catalog import DEFAULT_DETECTOR, fetched_weights, find_detector
 from ml.detectors.checkpoints import load_network
 from ml.detectors.integrity import verify
-from ml.detectors.network import FaceClassifier, to_input
+from ml.detectors.network import Network, to_input
 from ml.detectors.runner import Runner
 from ml.detectors.spec import DetectorSpec
 from ml.faces.geometry import fit_face
@@ -28,7 +28,7 @@ class Detector:
     def __init__(
         self,
         spec: DetectorSpec,
-        networks: Sequence[FaceClassifier],
+        networks: Sequence[Network],
         weights_sha256: Sequence[str],
         device: torch.device | str = "cpu",
     ) -> None:
@@ -81,10 +81,15 @@ class Detector:
             pixels = torch.from_numpy(self._fit([crop])).to(self.device)
             faces = to_input(pixels, settings.mean, settings.std).contiguous(memory_format=torch.channels_last)
             for network in self.networks:
-                features = network.encoder.forward_features(faces)
-                winner = network.fc(features.mean(dim=(2, 3))).argmax(dim=1)
-                places = torch.einsum("c,nchw->nhw", network.fc.weight[winner[0]], features)[0].clamp(min=0)
-                total += self._unfit(places.float().cpu().numpy(), width, height)
+                features = [member.encoder.forward_features(faces) for member in network.members]
+                pairs = list(zip(network.members, features, strict=True))
+                logits = torch.stack([member.fc(maps.mean(dim=(2, 3))) for member, maps in pairs]).sum(dim=0)
+                winner = int(logits.argmax(dim=1))
+                for member, maps in pairs:
+                    places = torch.einsum("c,nchw->nhw", member.fc.weight[winner], maps)[0]
+                    total += self._unfit(places.float().cpu().numpy(), width, height)
+        # Evidence of one network against a fake counts against that of another for it.
+        total = total.clip(min=0)
         highest = float(total.max())
         return total / highest if highest > 0 else total
 

@@ -50,9 +50,10 @@ class Thresholds:
 class DetectorSpec:
     """A detector without its weights.
 
-    ``architecture`` is a timm model name. ``outputs`` names the network's logits; a face's fake probability
-    is the largest of their sigmoids, since each looks for another kind of fake. ``weights_sha256`` is the
-    digest that the weights file must have, empty where none is known yet. ``card`` is the model card's file name.
+    ``architecture`` is a timm model name, or several joined by ``+`` whose logits are added. ``outputs`` names the
+    network's logits; a face's fake probability is the largest of their sigmoids, since each looks for another kind of
+    fake. ``weights_sha256`` is the digest that the weights file must have, empty where none is known yet. ``card`` is
+    the model card's file name.
     """
 
     name: str

@@ -1,64 +1,63 @@
-"""Bringing the outputs to one scale before the largest of them decides.
+"""Making one detector of the trained networks: what each contributes, and the outputs on one scale.
 
 Each output looks for another kind of fake and errs differently: taken as they come, the output that raises more
-false alarms would rule the verdict. Scale and offset are chosen on held-out people, and go into the last layer at
+false alarms would rule the verdict. Scales and offsets are fitted on held-out people, and go into the last layers at
 export, so that serving code needs to know nothing of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-from ml.detectors.network import FaceClassifier
+from ml.detectors.network import ClassifierSum, FaceClassifier, Network
 from ml.training.config import TrainingConfig
 from ml.training.samples import Sample
+from ml.training.thresholds import fit_platt
 
 Array = NDArray[np.float64]
 
+OFFSET = "offset"
+
 
 def fit_calibration(
-    logits: Array, samples: Sequence[Sample], config: TrainingConfig, *, false_alarms: float
-) -> dict[str, tuple[float, float]]:
-    """(scale, offset) by output for logits (n, outputs).
+    logits: Mapping[str, Array], samples: Sequence[Sample], config: TrainingConfig
+) -> dict[str, dict[str, float]]:
+    """A ``calibration`` for the settings, from each network's logits (n, outputs), by Platt's method.
 
-    The scale is Platt's (1999), with fakes and reals weighing the same. The offset puts the share ``false_alarms``
-    of the real faces above one half: unlike Platt's it does not depend on how hard the fakes at hand are.
+    The networks count alike, and so do fakes and reals: the probabilities are for a file as likely fake as not.
+    Raises ValueError without fakes or reals for an output, and for one that ranks fakes below reals.
     """
+    mean = np.mean([logits[name] for name in config.networks], axis=0)
     calibration = {}
     for column, output in enumerate(config.outputs):
         labels = np.asarray([sample.targets.get(output, np.nan) for sample in samples])
-        fakes, reals = logits[labels == 1.0, column], logits[labels == 0.0, column]
-        if not fakes.size or not reals.size:
-            raise ValueError(f"no fakes or no reals to calibrate {output} with")
-        scale = _platt_scale(fakes, reals)
-        calibration[output] = (scale, -scale * float(np.quantile(reals, 1.0 - false_alarms)))
+        informed = ~np.isnan(labels)
+        platt = fit_platt(mean[informed, column], labels[informed], balanced=True)
+        shares = dict.fromkeys(config.networks, platt.scale / len(config.networks))
+        calibration[output] = {**shares, OFFSET: platt.offset}
     return calibration
 
 
-def _platt_scale(fakes: Array, reals: Array) -> float:
-    def loss(parameters: Array) -> float:
-        scale, offset = parameters
-        fake_loss = np.logaddexp(0.0, -(scale * fakes + offset)).mean()
-        return float(fake_loss + np.logaddexp(0.0, scale * reals + offset).mean())
-
-    scale = float(minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x[0])
-    if scale <= 0:
-        raise ValueError("the output ranks fakes below reals: nothing to calibrate")
-    return scale
-
-
-def apply_calibration(model: FaceClassifier, config: TrainingConfig) -> None:
-    """Write ``config.calibration`` into the last layer, in place. Outputs it doesn't name stay as they are."""
-    unknown = sorted(set(config.calibration) - set(config.outputs))
-    if unknown:
-        raise ValueError(f"calibration of unknown outputs: {', '.join(unknown)}")
+def combine(models: Mapping[str, FaceClassifier], config: TrainingConfig) -> Network:
+    """The detector's network, with ``config.calibration`` in the last layers of the models, which are changed."""
+    _check_names(config)
     with torch.no_grad():
-        for name, (scale, offset) in config.calibration.items():
-            row = config.outputs.index(name)
-            model.fc.weight[row] *= scale
-            model.fc.bias[row] = model.fc.bias[row] * scale + offset
+        for row, output in enumerate(config.outputs):
+            settings = config.calibration.get(output, dict.fromkeys(config.networks, 1.0 / len(config.networks)))
+            for name, model in models.items():
+                model.fc.weight[row] *= settings.get(name, 0.0)
+                model.fc.bias[row] *= settings.get(name, 0.0)
+            next(iter(models.values())).fc.bias[row] += settings.get(OFFSET, 0.0)
+    return next(iter(models.values())) if len(models) == 1 else ClassifierSum(models.values())
+
+
+def _check_names(config: TrainingConfig) -> None:
+    unknown = set(config.calibration) - set(config.outputs)
+    for settings in config.calibration.values():
+        unknown |= set(settings) - set(config.networks) - {OFFSET}
+    if unknown:
+        raise ValueError(f"calibration of unknown outputs or networks: {', '.join(sorted(unknown))}")

@@ -10,26 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ml.detectors.catalog import DEFAULT_DETECTOR, find_detector
 from ml.detectors.network import FaceClassifier
 from ml.error_rates import FILE as ERROR_RATES_FILE
 from ml.training import trainer
-from ml.training.calibration import apply_calibration, fit_calibration
+from ml.training.autoencoder import WEIGHTS_FILE as AUTOENCODER_FILE
+from ml.training.autoencoder import FaceAutoencoder, load_autoencoder, train_autoencoder
+from ml.training.calibration import combine, fit_calibration
 from ml.training.config import TrainingConfig
 from ml.training.evaluate import EVALUATION_FILE, PAGE_FILE, SCORES_FOLDER, Evaluation
 from ml.training.evaluate import evaluate as run_evaluation
 from ml.training.evaluation_page import render_page
 from ml.training.export import export_detector
 from ml.training.faces_index import index_faces, read_index
+from ml.training.fakes import FakeKind
 from ml.training.measured_rates import write_json
 from ml.training.robustness import RECODINGS, Harm
 from ml.training.samples import FacePool, split_people, validation_samples
 from ml.training.statistics import DRAWS
 from ml.training.summary import as_text
+from ml.training.thresholds import threshold_for_false_alarms
 
-DEFAULT_CONFIG = Path(__file__).parent / "configs" / "sentinel-lite0.toml"
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "sentinel-lite.toml"
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 Write = Callable[[str], Any]
 
@@ -39,6 +44,14 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the face list, checkpoints and metrics")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="settings of the run, TOML")
     parser.add_argument("--start-from", type=Path, help="WORK of an earlier stage to begin with its weights")
+    parser.add_argument(
+        "--start-weights",
+        type=named_file,
+        action="append",
+        default=[],
+        metavar="NETWORK=FILE",
+        help="weights to begin a network with, instead of ImageNet's",
+    )
     parser.add_argument("--export", type=Path, help="detector folder to write (default: WORK/detector)")
 
 
@@ -84,6 +97,23 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def named_file(text: str) -> tuple[str, Path]:
+    """``name=file``. Raises argparse.ArgumentTypeError for anything else."""
+    name, _, file = text.partition("=")
+    if not name or not file:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NETWORK=FILE")
+    return name, Path(file)
+
+
+def weighted_file(text: str) -> tuple[Path, float]:
+    """``file=share``. Raises argparse.ArgumentTypeError for anything else."""
+    file, _, share = text.rpartition("=")
+    try:
+        return Path(file or "."), float(share if file else "")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form FILE=SHARE") from None
+
+
 def pool(text: str) -> tuple[str, list[str]]:
     """``name=group,group``. Raises argparse.ArgumentTypeError for anything else."""
     name, _, groups = text.partition("=")
@@ -100,7 +130,14 @@ def prepare(data: Path, work: Path, *, write: Write) -> None:
 
 
 def train(
-    data: Path, work: Path, config_path: Path, *, start_from: Path | None, export: Path | None, write: Write
+    data: Path,
+    work: Path,
+    config_path: Path,
+    *,
+    start_from: Path | None,
+    start_weights: Mapping[str, Path],
+    export: Path | None,
+    write: Write,
 ) -> None:
     """Find faces where that is not done, train or go on training, and write the detector."""
     config = TrainingConfig.load(config_path)
@@ -108,49 +145,88 @@ def train(
     faces = read_index(work)
     with tqdm(total=config.steps, unit="step", desc="training") as bar:
 
-        def show(step: int, loss: float) -> None:
+        def show(step: int, losses: dict[str, float]) -> None:
             bar.update(step - bar.n)
-            bar.set_postfix(loss=f"{loss:.3f}")
+            bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
 
-        state = trainer.train(config, faces, data, work, on_step=show, start_from=start_from)
-    _export(trainer.averaged_model(state, config), config, export or work / "detector", write)
+        state = trainer.train(
+            config,
+            faces,
+            data,
+            work,
+            on_step=show,
+            start_from=start_from,
+            start_weights=start_weights,
+            autoencoder=_autoencoder(config, work),
+        )
+    _export(trainer.averaged_models(state, config), config, export or work / "detector", write)
 
 
-def export(work: Path, config_path: Path, folder: Path, *, write: Write) -> None:
-    """Write the detector of the last checkpoint; for other thresholds or another title no training is needed."""
+def export(work: Path, config_path: Path, folder: Path, *, weights: Mapping[str, Path], write: Write) -> None:
+    """Write the detector of the last checkpoint, or of weights files; for other thresholds or another title no
+    training is needed."""
     config = TrainingConfig.load(config_path)
-    _export(_last_model(work, config), config, folder, write)
+    _export(_models(work, config, weights), config, folder, write)
 
 
-def calibrate(data: Path, work: Path, config_path: Path, *, false_alarms: float, write: Write) -> None:
-    """Print the calibration for the settings file, and what calibrated scores held-out people get."""
+def autoencoder(data: Path, work: Path, config_path: Path, *, steps: int, write: Write) -> None:
+    """Train the autoencoder that makes the fakes of the kind ``autoencode``, on the people who are not held out."""
+    config = TrainingConfig.load(config_path)
+    prepare(data, work, write=write)
+    training, _ = split_people(read_index(work), config.validation_share, config.split_seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = train_autoencoder(training, data, work, steps=steps, seed=config.seed, device=device)
+    write(f"autoencoder written to {path}\n")
+
+
+def _autoencoder(config: TrainingConfig, work: Path) -> FaceAutoencoder | None:
+    """The one in the work folder, if the settings ask for its fakes."""
+    if not config.kind_shares.get(FakeKind.AUTOENCODE):
+        return None
+    return load_autoencoder(work / AUTOENCODER_FILE)
+
+
+def calibrate(
+    data: Path, work: Path, config_path: Path, *, weights: Mapping[str, Path], false_alarms: float, write: Write
+) -> None:
+    """Print calibration and thresholds for the settings file, and what scores held-out people get with them."""
     config = TrainingConfig.load(config_path)
     _, held_out = split_people(read_index(work), config.validation_share, config.split_seed)
-    samples = validation_samples(FacePool(held_out, data, config))
-    uncalibrated = replace(config, calibration={})
-    logits = trainer.predict_logits(_last_model(work, uncalibrated), samples, config).double().numpy()
-    calibration = fit_calibration(logits, samples, config, false_alarms=false_alarms)
-    write("[calibration]\n")
-    for name, (scale, offset) in calibration.items():
-        write(f"{name} = [{scale:.4f}, {offset:.4f}]\n")
-    calibrated = np.stack([s * logits[:, i] + o for i, (s, o) in enumerate(calibration.values())], axis=1)
-    worst = 1.0 / (1.0 + np.exp(-calibrated.max(axis=1)))
+    samples = validation_samples(FacePool(held_out, data, config, _autoencoder(config, work)))
+    models = _models(work, config, weights)
+    logits = {n: trainer.predict_logits(model, samples, config).double().numpy() for n, model in models.items()}
+    calibration = fit_calibration(logits, samples, config)
+    network = combine(models, replace(config, calibration=calibration))
+    worst = trainer.predict_logits(network, samples, config).sigmoid().amax(dim=1).double().numpy()
     fake = np.asarray([1.0 in sample.targets.values() for sample in samples])
-    for name, chosen in (("real", worst[~fake]), ("fake", worst[fake])):
-        shown = ", ".join(f"{share:.0%}: {np.quantile(chosen, share):.3f}" for share in QUANTILES)
-        write(f"# {len(chosen)} {name} faces of held-out people, quantiles of the score: {shown}\n")
+    chosen = threshold_for_false_alarms(worst[~fake], rate=false_alarms)
+    write(
+        f"[thresholds]\n# {chosen.false_alarms} of {chosen.reals} real faces of held-out people lie above; the rate "
+        f"is below {chosen.upper_bound:.1%} with {chosen.level:.0%} certainty.\nfake = {chosen.threshold:.3f}\n\n"
+    )
+    for output, settings in calibration.items():
+        write(f"[calibration.{output}]\n")
+        for name, value in settings.items():
+            write(f"{name} = {value:.4f}\n")
+    for name, scores in (("real", worst[~fake]), ("fake", worst[fake])):
+        shown = ", ".join(f"{share:.0%}: {np.quantile(scores, share):.3f}" for share in QUANTILES)
+        write(f"# {len(scores)} {name} faces of held-out people, quantiles of the score: {shown}\n")
 
 
-def _last_model(work: Path, config: TrainingConfig) -> FaceClassifier:
-    state = trainer.new_state(config, pretrained=False)
-    if not trainer.load_checkpoint(state, config, work):
+def _models(work: Path, config: TrainingConfig, weights: Mapping[str, Path]) -> dict[str, FaceClassifier]:
+    """The networks of the last checkpoint; those in ``weights`` from their own files. ValueError if one is missing."""
+    state = trainer.new_state(config, pretrained=False, start_weights=weights)
+    if weights:
+        missing = sorted(set(config.networks) - set(weights))
+        if missing:
+            raise ValueError(f"no weights given for: {', '.join(missing)}")
+    elif not trainer.load_checkpoint(state, config, work):
         raise FileNotFoundError(f"no checkpoint in {work}")
-    return trainer.averaged_model(state, config)
+    return trainer.averaged_models(state, config)
 
 
-def _export(model: FaceClassifier, config: TrainingConfig, folder: Path, write: Write) -> None:
-    apply_calibration(model, config)
-    spec = export_detector(model, config, folder)
+def _export(models: Mapping[str, FaceClassifier], config: TrainingConfig, folder: Path, write: Write) -> None:
+    spec = export_detector(combine(models, config), config, folder)
     write(f"{spec.name} {spec.version} written to {folder}; weights {spec.weights_sha256}\n")
 
 

@@ -3,7 +3,8 @@
 What such fakes teach is what every manipulation leaves: a boundary inside the face across which colour, sharpness,
 noise or geometry don't agree. The main kind is the self-blended image of Shiohara and Yamasaki, "Detecting Deepfakes
 with Self-Blended Images" (CVPR 2022), written anew from the paper. The others imitate what leaves no boundary around
-the whole face: re-enacted expressions, regenerated mouths, and true swaps between two similar people.
+the whole face: re-enacted expressions, regenerated mouths, true swaps between two similar people, and faces that an
+autoencoder decoded.
 
 Images are float32 RGB in [0, 255], (height, width, 3); landmarks five (x, y) in pixels.
 """
@@ -32,6 +33,7 @@ class FakeKind(StrEnum):
     REENACT = "reenact"
     RECONSTRUCT = "reconstruct"
     SWAP = "swap"
+    AUTOENCODE = "autoencode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def make_fake(
     donor: Donor | None = None,
     style: FakeStyle | None = None,
 ) -> FakePair:
-    """Make a fake of the wanted kind. A SWAP needs a donor."""
+    """Make a fake of the wanted kind. A SWAP needs a donor, AUTOENCODE one that an autoencoder made."""
     style = style or FakeStyle()
     if kind is FakeKind.SELF_BLEND:
         return _self_blend(picture, landmarks, _pick(WHOLE_FACE, rng), rng, style=style, reach=1.0)
@@ -83,8 +85,8 @@ def make_fake(
     if kind is FakeKind.RECONSTRUCT:
         return _reconstruct_region(picture, landmarks, rng)
     if donor is None:
-        raise ValueError("a swap needs a donor")
-    return _swap(picture, landmarks, donor, rng)
+        raise ValueError(f"{kind} needs a donor")
+    return _swap(picture, landmarks, donor, rng, regenerated=0.6 if kind is FakeKind.SWAP else 0.15)
 
 
 def _pick(regions: tuple[Region, ...], rng: np.random.Generator) -> Region:
@@ -150,7 +152,9 @@ def _reconstruct_region(picture: Picture, landmarks: Points, rng: np.random.Gene
     return _blend(picture, source, draw_mask(landmarks, region, height, width, rng))
 
 
-def _swap(picture: Picture, landmarks: Points, donor: Donor, rng: np.random.Generator) -> FakePair:
+def _swap(
+    picture: Picture, landmarks: Points, donor: Donor, rng: np.random.Generator, *, regenerated: float
+) -> FakePair:
     """Another person's face, fitted to the five points and to the skin's colour, as face-swapping tools do."""
     height, width = picture.shape[:2]
     matrix = similarity(donor.landmarks, landmarks)
@@ -158,7 +162,7 @@ def _swap(picture: Picture, landmarks: Points, donor: Donor, rng: np.random.Gene
         cv2.warpAffine(donor.picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT),
         dtype=np.float32,
     )
-    if rng.random() < 0.6:
+    if rng.random() < regenerated:
         source = regenerate(source, rng)
     mask = draw_mask(
         landmarks, _pick((Region.WHOLE, Region.INNER, Region.INNER, Region.SQUARE), rng), height, width, rng

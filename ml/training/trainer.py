@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from ml.detectors.checkpoints import read_state_dict
 from ml.detectors.network import FaceClassifier, to_input
-from ml.training.config import TrainingConfig
+from ml.training.autoencoder import FaceAutoencoder
+from ml.training.config import BatchNorm, NetworkConfig, TrainingConfig
 from ml.training.faces_index import TrainingFace, index_digest
 from ml.training.folding import fold_batch_norm, unfolded_state
 from ml.training.samples import (
@@ -48,50 +50,83 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(slots=True)
-class TrainingState:
-    """A run at some step. ``folded`` maps each convolution to the normalisation it absorbed."""
+class NetworkState:
+    """A network in training. ``folded`` maps each convolution to the normalisation it absorbed, if any did."""
 
+    config: NetworkConfig
     model: FaceClassifier
     optimizer: torch.optim.Optimizer
     folded: dict[str, str]
     average: Weights = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """A run at some step: its networks by name, all on ``device``."""
+
+    networks: dict[str, NetworkState]
+    device: torch.device
     step: int = 0
 
 
-def new_state(config: TrainingConfig, *, pretrained: bool = True) -> TrainingState:
-    """Start weights, folded, with an optimiser. Biases are not decayed."""
+def new_state(
+    config: TrainingConfig,
+    *,
+    pretrained: bool = True,
+    device: torch.device | str = "cpu",
+    start_weights: Mapping[str, Path] | None = None,
+) -> TrainingState:
+    """Networks with optimisers, on the CPU or a GPU. They begin with the weights files in ``start_weights``, by name,
+    or else with ImageNet's."""
+    device, files = torch.device(device), start_weights or {}
+    unknown = sorted(set(files) - set(config.networks))
+    if unknown:
+        raise ValueError(f"start weights for unknown networks: {', '.join(unknown)}")
+    networks = {name: _new_network(config, name, pretrained, device, files.get(name)) for name in config.networks}
+    return TrainingState(networks, device)
+
+
+def _new_network(
+    config: TrainingConfig, name: str, pretrained: bool, device: torch.device, weights: Path | None
+) -> NetworkState:
+    network = config.networks[name]
     torch.manual_seed(config.seed)
     model = FaceClassifier(
-        config.architecture, outputs=len(config.outputs), dropout=config.dropout, drop_path=config.drop_path
+        network.architecture, outputs=len(config.outputs), dropout=network.dropout, drop_path=network.drop_path
     )
-    if pretrained:
-        load_start_weights(model.encoder)
-    nn.init.normal_(model.fc.weight, std=0.01)
-    nn.init.zeros_(model.fc.bias)
-    folded = fold_batch_norm(model)
+    if weights is not None:
+        model.load_state_dict(read_state_dict(weights), strict=True)
+    else:
+        if pretrained:
+            load_start_weights(model.encoder, network.architecture)
+        nn.init.normal_(model.fc.weight, std=0.01)
+        nn.init.zeros_(model.fc.bias)
+    folded = fold_batch_norm(model) if network.batch_norm is BatchNorm.FROZEN else {}
     # A CPU trains depthwise convolutions half as fast again in this order of the axes.
-    model.to(memory_format=torch.channels_last)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # Neither biases nor normalisations are decayed.
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.learning_rate,
+        lr=network.learning_rate,
     )
-    average = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    return TrainingState(model, optimizer, folded, average)
+    average = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    return NetworkState(network, model, optimizer, folded, average)
 
 
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, a plateau, then half a cosine down to ``decay_floor`` over the last ``decay_steps``.
+def rate_share(config: TrainingConfig, step: int) -> float:
+    """The learning rate as a share of its highest: linear warm-up, a plateau, then half a cosine down to
+    ``decay_floor`` over the last ``decay_steps``.
 
     A function of the step alone, so it survives restarts. Until the fall begins it does not depend on how many
     steps are planned, so a run may be lengthened or shortened and still equal one planned so from the start.
     """
     if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+        return (step + 1) / config.warmup_steps
     progress = (step - (config.steps - config.decay_steps)) / max(config.decay_steps, 1)
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
-    return config.learning_rate * (config.decay_floor + (1.0 - config.decay_floor) * cosine)
+    return config.decay_floor + (1.0 - config.decay_floor) * cosine
 
 
 def loss_weights(batch: Batch) -> Tensor:
@@ -104,62 +139,117 @@ def loss_weights(batch: Batch) -> Tensor:
     return 0.5 * (fakes / fakes.sum(0).clamp(min=1.0) + reals / reals.sum(0).clamp(min=1.0))
 
 
-def run_step(state: TrainingState, batch: Batch, config: TrainingConfig) -> float:
-    """One optimiser step on one batch; returns the loss. Raises RuntimeError if it is not finite."""
-    # Dropout draws from torch's generator: seeding it by step makes a resumed run repeat the original.
-    torch.manual_seed(config.seed * 1_000_003 + state.step)
-    state.model.train()
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step)
+def run_step(state: TrainingState, batch: Batch, config: TrainingConfig) -> dict[str, float]:
+    """One optimiser step of every network on one batch; their losses. RuntimeError if one is not finite."""
+    batch = batch.to(state.device)
     weights = loss_weights(batch)
     targets = batch.targets * (1.0 - config.label_smoothing) + 0.5 * config.label_smoothing
-    parts = max(math.ceil(len(batch.faces) / config.micro_batch), 1)
-    state.optimizer.zero_grad(set_to_none=True)
-    total = 0.0
-    for part in range(parts):
-        faces = to_input(batch.faces[part::parts], config.mean, config.std)
-        logits = state.model(faces.contiguous(memory_format=torch.channels_last))
-        entropy = functional.binary_cross_entropy_with_logits(logits, targets[part::parts], reduction="none")
-        loss = (entropy * weights[part::parts]).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    if not math.isfinite(total):
-        raise RuntimeError(f"loss is {total} at step {state.step}")
-    nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
-    state.optimizer.step()
+    lesson = _Lesson(batch, targets, weights)
+    losses = {name: _step_network(network, state.step, lesson, config) for name, network in state.networks.items()}
+    values = {name: float(loss) for name, loss in losses.items()}
+    unusable = {name: value for name, value in values.items() if not math.isfinite(value)}
+    if unusable:
+        raise RuntimeError(f"loss at step {state.step} is no number: {unusable}")
     state.step += 1
-    _update_average(state, config)
+    for network in state.networks.values():
+        _update_average(network, state.step, config)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """A batch with smoothed targets and each entry's weight in the loss, both (n, outputs)."""
+
+    batch: Batch
+    targets: Tensor
+    weights: Tensor
+
+
+def _step_network(network: NetworkState, step: int, lesson: _Lesson, config: TrainingConfig) -> Tensor:
+    # Dropout draws from torch's generator: seeding it by step makes a resumed run repeat the original.
+    torch.manual_seed(config.seed * 1_000_003 + step)
+    network.model.train()
+    for group in network.optimizer.param_groups:
+        group["lr"] = network.config.learning_rate * rate_share(config, step)
+    total = _accumulate(network, lesson, config)
+    if network.config.sharpness_radius > 0:
+        shifts = _climb(network.model, network.config.sharpness_radius)
+        _accumulate(network, lesson, config)
+        with torch.no_grad():
+            torch._foreach_sub_(list(network.model.parameters()), shifts)
+    nn.utils.clip_grad_norm_(network.model.parameters(), config.clip_norm)
+    network.optimizer.step()
     return total
 
 
-def _update_average(state: TrainingState, config: TrainingConfig) -> None:
+def _accumulate(network: NetworkState, lesson: _Lesson, config: TrainingConfig) -> Tensor:
+    """The batch's loss; its gradient, and no other, is left in the parameters."""
+    pixels = lesson.batch.faces
+    parts = max(math.ceil(len(pixels) / config.micro_batch), 1)
+    network.optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=pixels.device)
+    for part in range(parts):
+        own = slice(part, None, parts)
+        faces = to_input(pixels[own], config.mean, config.std)
+        with _autocast(pixels.device):
+            logits = network.model(faces.contiguous(memory_format=torch.channels_last)).float()
+        entropy = functional.binary_cross_entropy_with_logits(logits, lesson.targets[own], reduction="none")
+        loss = (entropy * lesson.weights[own]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+@torch.no_grad()
+def _climb(model: nn.Module, radius: float) -> list[Tensor]:
+    """Move the weights by ``radius`` up the gradient, to the worst place near by; returns the moves."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) + 1e-12
+    shifts = list(torch._foreach_mul(gradients, radius / length))
+    torch._foreach_add_(list(model.parameters()), shifts)
+    return shifts
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 on a GPU. On CPUs the backward pass of depthwise convolutions is far slower in it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _update_average(network: NetworkState, step: int, config: TrainingConfig) -> None:
     # Early on the average follows faster, or it would hold on to the start weights.
-    decay = min(config.ema_decay, (1 + state.step) / (10 + state.step))
+    decay = min(config.ema_decay, step / (9 + step))
+    current = network.model.state_dict()
+    floating = [key for key, value in current.items() if value.is_floating_point()]
     with torch.no_grad():
-        for name, value in state.model.state_dict().items():
-            state.average[name].lerp_(value, 1.0 - decay)
+        averages, values = [network.average[key] for key in floating], [current[key] for key in floating]
+        torch._foreach_lerp_(averages, values, 1.0 - decay)
+        for key in current.keys() - set(floating):
+            network.average[key].copy_(current[key])
 
 
-def averaged_model(state: TrainingState, config: TrainingConfig) -> FaceClassifier:
-    """The averaged weights in a network with normalisation layers, as detectors are stored."""
-    model = FaceClassifier(config.architecture, outputs=len(config.outputs))
-    model.load_state_dict(unfolded_state(state.average, state.folded, model), strict=True)
-    return model.eval()
+def averaged_models(state: TrainingState, config: TrainingConfig) -> dict[str, FaceClassifier]:
+    """The averaged weights in networks with normalisation layers, as detectors are stored."""
+    models = {}
+    for name, network in state.networks.items():
+        model = FaceClassifier(network.config.architecture, outputs=len(config.outputs))
+        average = {key: value.cpu() for key, value in network.average.items()}
+        model.load_state_dict(unfolded_state(average, network.folded, model), strict=True)
+        models[name] = model.eval()
+    return models
 
 
 def save_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) -> None:
     """Write to a temporary file and rename: a killed process leaves the previous checkpoint whole."""
     temporary = folder / f"{CHECKPOINT_FILE}.{os.getpid()}.tmp"
-    torch.save(
-        {
-            "config": config.to_json(),
-            "step": state.step,
-            "model": state.model.state_dict(),
-            "average": state.average,
-            "optimizer": state.optimizer.state_dict(),
-        },
-        temporary,
-    )
+    networks = {
+        name: {
+            "model": network.model.state_dict(),
+            "average": network.average,
+            "optimizer": network.optimizer.state_dict(),
+        }
+        for name, network in state.networks.items()
+    }
+    torch.save({"config": config.to_json(), "step": state.step, "networks": networks}, temporary)
     temporary.replace(folder / CHECKPOINT_FILE)
 
 
@@ -168,7 +258,7 @@ def load_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) 
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return False
-    data: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    data: dict[str, Any] = torch.load(path, map_location=state.device, weights_only=True)
     stored = json.loads(data["config"])
     differing = sorted(k for k, v in json.loads(config.to_json()).items() if k not in HARMLESS and stored.get(k) != v)
     # Up to the fall of the learning rate, the planned number of steps has had no influence yet.
@@ -176,17 +266,20 @@ def load_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) 
         differing = [name for name in differing if name not in {"steps", "decay_steps"}]
     if differing:
         raise ValueError(f"{path} was trained with other settings: {', '.join(differing)}")
-    state.model.load_state_dict(data["model"], strict=True)
-    state.optimizer.load_state_dict(data["optimizer"])
-    state.average = data["average"]
+    for name, network in state.networks.items():
+        network.model.load_state_dict(data["networks"][name]["model"], strict=True)
+        network.optimizer.load_state_dict(data["networks"][name]["optimizer"])
+        network.average = data["networks"][name]["average"]
     state.step = data["step"]
     return True
 
 
 def _start_from(state: TrainingState, folder: Path) -> None:
-    data: dict[str, Any] = torch.load(folder / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
-    state.model.load_state_dict(data["average"], strict=True)
-    state.average = {name: value.detach().clone() for name, value in data["average"].items()}
+    data: dict[str, Any] = torch.load(folder / CHECKPOINT_FILE, map_location=state.device, weights_only=True)
+    for name, network in state.networks.items():
+        average = data["networks"][name]["average"]
+        network.model.load_state_dict(average, strict=True)
+        network.average = {key: value.detach().clone() for key, value in average.items()}
 
 
 # Settings that decide no weight: they may change between a checkpoint and its continuation or export.
@@ -197,14 +290,16 @@ HARMLESS = frozenset(
 
 
 @torch.inference_mode()
-def predict_logits(model: nn.Module, samples: Sequence[Sample], config: TrainingConfig) -> Tensor:
-    """Logits (n, outputs) of samples, in order."""
-    model.eval()
+def predict_logits(
+    model: nn.Module, samples: Sequence[Sample], config: TrainingConfig, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Logits (n, outputs) of samples, in order, on the CPU."""
+    model.eval().to(device)
     chunks = []
     for start in range(0, len(samples), config.micro_batch):
-        batch = to_batch(samples[start : start + config.micro_batch], config.outputs)
+        batch = to_batch(samples[start : start + config.micro_batch], config.outputs).to(torch.device(device))
         faces = to_input(batch.faces, config.mean, config.std).contiguous(memory_format=torch.channels_last)
-        chunks.append(model(faces))
+        chunks.append(model(faces).cpu())
     return torch.cat(chunks)
 
 
@@ -240,45 +335,58 @@ def train(
     root: Path,
     folder: Path,
     *,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
     pretrained: bool = True,
     start_from: Path | None = None,
+    start_weights: Mapping[str, Path] | None = None,
+    device: torch.device | str | None = None,
+    autoencoder: FaceAutoencoder | None = None,
 ) -> TrainingState:
     """Train to ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
 
     ``start_from`` is the folder of an earlier stage, whose averaged weights a new run begins with; its optimiser
-    and its learning rate are not taken over.
+    and its learning rate are not taken over. ``start_weights`` does the same with weights files, by network.
+    ``device`` is a GPU if there is one, else the CPU.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
-    state = new_state(config, pretrained=pretrained)
+    chosen = device if device is not None else ("cuda" if torch.cuda.is_available() else "cpu")
+    state = new_state(config, pretrained=pretrained, device=chosen, start_weights=start_weights)
     resumed = load_checkpoint(state, config, folder)
     if start_from is not None and not resumed:
         _start_from(state, start_from)
     training, held_out = split_people(faces, config.validation_share, config.split_seed)
     _log_run(config, faces, folder, training=len(training), held_out=len(held_out), step=state.step if resumed else 0)
-    pool = FacePool(training, root, config)
-    validation = validation_samples(FacePool(held_out, root, config)) if config.validation_pairs else []
+    pool = FacePool(training, root, config, autoencoder)
+    validation = validation_samples(FacePool(held_out, root, config, autoencoder)) if config.validation_pairs else []
     started, first = time.monotonic(), state.step
     for batch in step_batches(pool, first_step=state.step, steps=config.steps, workers=config.workers):
-        loss = run_step(state, batch, config)
+        losses = run_step(state, batch, config)
         if on_step is not None:
-            on_step(state.step, loss)
+            on_step(state.step, losses)
         if state.step % LOG_EVERY == 0 or state.step == config.steps:
-            rate = (state.step - first) * len(batch.faces) / (time.monotonic() - started)
-            logger.info(
-                "step %d/%d loss %.4f lr %.2e %.1f faces/s",
-                state.step, config.steps, loss, learning_rate(config, state.step), rate,
-            )  # fmt: skip
+            facts = {
+                "step": state.step,
+                "rate_share": rate_share(config, state.step),
+                "faces_per_second": round((state.step - first) * len(batch.faces) / (time.monotonic() - started), 1),
+                **{f"{name}_loss": round(loss, 5) for name, loss in losses.items()},
+            }
+            logger.info("step %d/%d %s", state.step, config.steps, facts)
+            _append(folder, facts)
         if state.step % config.checkpoint_every == 0 or state.step == config.steps:
             save_checkpoint(state, config, folder)
         if validation and (state.step % config.validate_every == 0 or state.step == config.steps):
-            logits = predict_logits(averaged_model(state, config), validation, config)
-            metrics = validation_metrics(logits.sigmoid(), validation, config)
-            logger.info("step %d validation %s", state.step, {k: round(v, 4) for k, v in metrics.items()})
-            with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.step, **metrics}) + "\n")
+            for name, model in averaged_models(state, config).items():
+                logits = predict_logits(model, validation, config, state.device)
+                metrics = validation_metrics(logits.sigmoid(), validation, config)
+                logger.info("step %d %s validation %s", state.step, name, {k: round(v, 4) for k, v in metrics.items()})
+                _append(folder, {"step": state.step, "network": name, **metrics})
     return state
+
+
+def _append(folder: Path, metrics: dict[str, Any]) -> None:
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(metrics) + "\n")
 
 
 def step_batches(pool: FacePool, *, first_step: int, steps: int, workers: int) -> Iterator[Batch]:

@@ -20,6 +20,7 @@ class Command(BaseCommand):
             options["work"],
             options["config"],
             start_from=options["start_from"],
+            start_weights=dict(options["start_weights"]),
             export=options["export"],
             write=self._write,
         )

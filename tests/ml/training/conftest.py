@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ml.training.config import TrainingConfig
+from ml.training.config import NetworkConfig, TrainingConfig
 from ml.training.faces_index import TrainingFace
 
 SIZE = 96
@@ -29,6 +29,9 @@ def draw_portrait(seed: int) -> NDArray[np.uint8]:
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
+TINY = NetworkConfig("test_efficientnet")
+
+
 def tiny_config(**changes: object) -> TrainingConfig:
     config = TrainingConfig(
         name="tiny",
@@ -41,7 +44,7 @@ def tiny_config(**changes: object) -> TrainingConfig:
         source_shares={"drawn": 1.0},
         kind_shares={"self_blend": 0.4, "part_blend": 0.2, "reenact": 0.1, "reconstruct": 0.1, "swap": 0.2},
         synthesis_real_source="drawn",
-        architecture="test_efficientnet",
+        networks={"tiny": TINY},
         input_size=48,
         step_pairs=2,
         step_synthesis_pairs=1,

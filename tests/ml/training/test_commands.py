@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.detectors.checkpoints import read_state_dict
 from ml.training import __main__ as command_line
 from ml.training import trainer
 from ml.training.export import export_detector
@@ -18,7 +19,9 @@ def test_export_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
 def test_export_writes_the_average_and_not_the_last_weights(tmp_path: Path) -> None:
     config = tiny_config()
     state = trainer.new_state(config, pretrained=False)
-    state.average["fc.bias"].fill_(3.0)
-    spec = export_detector(trainer.averaged_model(state, config), config, tmp_path)
+    state.networks["tiny"].average["fc.bias"].fill_(3.0)
+    model = trainer.averaged_models(state, config)["tiny"]
+    assert model.fc.bias.tolist() == [3.0, 3.0]
+    spec = export_detector(model, config, tmp_path)
     assert spec.outputs == ("blending", "synthesis")
-    assert trainer.averaged_model(state, config).fc.bias.tolist() == [3.0, 3.0]
+    assert read_state_dict(tmp_path / "model.safetensors")["fc.bias"].tolist() == [3.0, 3.0]

@@ -223,7 +223,7 @@ def rounded(value: object) -> object:
 
 def test_the_default_configuration_is_whole_and_misspellings_are_refused() -> None:
     config = TrainingConfig.load(DEFAULT_CONFIG)
-    assert config.name == "sentinel-lite0"
+    assert config.name == "sentinel-lite"
     assert sum(config.kind_shares.values()) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="learnin_rate"):
         TrainingConfig.from_dict({"learnin_rate": 1.0})

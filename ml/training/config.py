@@ -46,12 +46,13 @@ class TrainingConfig:
     each source of real portraits. ``kind_shares``: how often each kind of fake is made; ``blending_ratios`` and
     ``colour_strength`` are those of :class:`ml.training.fakes.FakeStyle`. ``step_pairs`` and
     ``step_synthesis_pairs`` pairs make one step; a synthesis pair is a generated portrait and a real one of
-    ``synthesis_real_source``, and ``mosaic_share`` of these pairs are mosaics of several portraits. ``micro_batch`` faces go through the network at once (32 no longer fit the caches of
-    small machines); it changes the speed, not the result. ``box_jitter`` is the largest shift of a face box's
-    edges, ``padding_jitter`` the largest change of the margin around it, both as shares of its side. The learning
-    rate warms up, stays, and falls over the last ``decay_steps`` to the share ``decay_floor``. ``calibration`` says
-    for each output how its logit is made of the networks' ones: a scale by the name of each network, and ``offset``.
-    It is applied at export; without it the logit is their mean.
+    ``synthesis_real_source``, and ``mosaic_share`` of these pairs are mosaics of several portraits.
+    ``micro_batch`` faces go through the network at once (32 no longer fit the caches of small machines); it changes
+    the speed, not the result, but for networks with live batch normalisation. ``box_jitter`` is the largest shift
+    of a face box's edges, ``padding_jitter`` the largest change of the margin around it, both as shares of its
+    side. The learning rate warms up, stays, and falls over the last ``decay_steps`` to the share ``decay_floor``.
+    ``calibration`` says for each output how its logit is made of the networks' ones: a scale by the name of each
+    network, and ``offset``. It is applied at export; without it the logit is their mean.
     """
 
     name: str

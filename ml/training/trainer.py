@@ -394,8 +394,14 @@ def step_batches(pool: FacePool, *, first_step: int, steps: int, workers: int) -
     if first_step >= steps:
         return
     dataset = StepDataset(pool, first_step=first_step, steps=steps)
+    # Not forked from this process: a child of one with threads may wait for ever for a lock that one of them held.
     yield from DataLoader(
-        dataset, batch_size=None, shuffle=False, num_workers=workers, prefetch_factor=4 if workers else None
+        dataset,
+        batch_size=None,
+        shuffle=False,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        multiprocessing_context="forkserver" if workers else None,
     )
 
 

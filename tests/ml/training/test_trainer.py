@@ -176,6 +176,20 @@ def test_a_batch_holds_pairs_with_their_labels(data: Data) -> None:
     assert batch.informed.tolist() == [[1, 1], [1, 0], [1, 1], [1, 0], [1, 1], [0, 1]]
 
 
+def test_batches_made_by_other_processes_are_the_same(data: Data) -> None:
+    root, faces = data
+    pool = FacePool(faces, root, tiny_config())
+    here, elsewhere = (list(trainer.step_batches(pool, first_step=1, steps=4, workers=workers)) for workers in (0, 2))
+    assert len(here) == len(elsewhere) == 3
+    assert all(torch.equal(one.faces, other.faces) for one, other in zip(here, elsewhere, strict=True))
+
+
+@pytest.mark.slow
+def test_fifty_steps_from_one_seed_give_the_same_weights(data: Data, tmp_path: Path) -> None:
+    config = tiny_config(steps=50, decay_steps=30, workers=1)
+    assert_same_weights(run(config, data, tmp_path / "one"), run(config, data, tmp_path / "other"))
+
+
 def test_a_mosaic_informs_the_synthesis_output_only(data: Data) -> None:
     root, faces = data
     pool = FacePool(faces, root, tiny_config())

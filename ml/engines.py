@@ -6,13 +6,15 @@ does the work. OpenVINO by itself takes bfloat16 where the processor has it: her
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +54,7 @@ class OpenVinoNetwork:
     """A network compiled for this processor: (n, 3, height, width) float32 → its outputs. Not thread-safe."""
 
     def __init__(self, model: Any, precision: Precision = Precision.FLOAT32) -> None:
-        import openvino
-
+        openvino = _import_openvino()
         hint = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}[precision]
         options = {
             "INFERENCE_PRECISION_HINT": hint,
@@ -114,7 +115,7 @@ def openvino_network(
 ) -> OpenVinoNetwork:
     """Convert (or read from the cache), compile and compare with torch in float32. Raises EngineError."""
     try:
-        import openvino
+        openvino = _import_openvino()
     except ImportError as error:
         raise EngineError(str(error)) from error
     kept = _cache_file(key, openvino.get_version())
@@ -150,13 +151,27 @@ def _compiled(model: Any, network: nn.Module, example: Tensor, precision: Precis
     return chosen
 
 
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry, which would report each start to its makers over the network.
+
+    Raises ImportError where it is not installed.
+    """
+    # None makes `import openvino_telemetry` fail, and OpenVINO then goes without.
+    cast(dict[str, object], sys.modules).setdefault("openvino_telemetry", None)
+    return importlib.import_module("openvino")
+
+
 def _convert(network: nn.Module, example: Tensor) -> Any:
-    import openvino
+    _import_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with warnings.catch_warnings(), torch.no_grad():
         # torch announces that tracing will go one day; OpenVINO's converter still rests on it.
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(network, example_input=example.contiguous())
+        traced = TorchScriptPythonDecoder(network, example_input=(example.contiguous(),))
+    converter = FrontEndManager().load_by_framework("pytorch")
+    model = converter.convert(converter.load(traced))
     # Any number of pictures of any size.
     model.reshape([-1, example.shape[1], *((-1, -1) if _takes_any_size(network) else example.shape[2:])])
     return model
@@ -176,8 +191,7 @@ def _cache_file(key: str, version: str) -> Path | None:
 
 def _keep(model: Any, target: Path) -> None:
     """Save for the next start. Two processes may do so at once; a failure only costs the next start its time."""
-    import openvino
-
+    openvino = _import_openvino()
     partial = target.with_name(f"{target.stem}.{os.getpid()}.part.xml")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,6 @@ from ml.contracts import (
 )
 from ml.detectors.aggregation import aggregate_networks, count_votes, fake_stretches, merge_stretches
 from ml.detectors.registry import Detector
-from ml.detectors.runner import BATCH_SIZE
 from ml.error_rates import error_rates_for, facts_of
 from ml.events import Concluded, Event, EventCallback, FaceScored, FrameSearched, MediaRead, PersonFound
 from ml.evidence import (
@@ -80,6 +79,8 @@ USABLE_SHARE = 0.25
 READ_DONE, SEARCH_DONE, CONCLUDING_FROM = 0.02, 0.9, 0.98
 # Faces that are surer and larger are judged as soon as they are found, before it is known who stays.
 JUDGE_AT_ONCE = 0.95
+# So many wait until they are judged together.
+FACES_AT_ONCE = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -153,7 +154,7 @@ class _Scorer:
         self._queue.append((frame, detection, crop))
         if len(self._queue) >= self._batch_size:
             self.flush()
-            self._batch_size = min(2 * self._batch_size, BATCH_SIZE)
+            self._batch_size = min(2 * self._batch_size, FACES_AT_ONCE)
 
     def flush(self) -> None:
         if not self._queue:

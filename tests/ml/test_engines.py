@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,21 @@ def test_less_precision_is_only_for_those_who_ask() -> None:
     coarse = openvino_network(network, EXAMPLE, precision=Precision.BFLOAT16)(EXAMPLE)[0]
 
     assert torch.allclose(exact, coarse, atol=0.2)
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    code = """
+import sys, torch
+from ml.engines import openvino_network
+openvino_network(torch.nn.Conv2d(3, 4, 3).eval(), torch.rand(1, 3, 32, 32))
+sys.exit("openvino_telemetry.main" in sys.modules)
+"""
+    root = Path(engines.__file__).parent.parent
+    home = tmp_path / "home"
+    home.mkdir()
+
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=root, env={**os.environ, "HOME": str(home)})
+
+    assert done.returncode == 0
+    # Its client would keep a number of this machine there.
+    assert list(home.iterdir()) == []

@@ -191,9 +191,8 @@ def child(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    modes = (["exact", "fast"] if options.weights else []) + ["default"]
-    if options.reference:
-        modes.insert(0, "reference")
+    possible = (["reference"] if options.reference else []) + (["exact", "fast"] if options.weights else [])
+    modes = [mode for mode in [*possible, "default"] if mode in (options.modes or MODES)]
     for clip in options.clips:
         runs: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
         for _ in range(options.runs):
@@ -214,7 +213,7 @@ def compare(options: argparse.Namespace) -> None:
                 f"{middle['classify']:7.2f} {middle['peak_mb']:8.0f} {middle['peak_share']:8.0%} "
                 f"{'-' if score is None else format(score, '8.4f')}"
             )
-            if options.reference and mode != "reference":
+            if "reference" in runs and mode != "reference":
                 # Each run beside the reference's run of the same round.
                 pairs = list(zip(runs["reference"], found, strict=True))
                 total = statistics.median(theirs["seconds"] / ours["seconds"] for theirs, ours in pairs)
@@ -279,6 +278,7 @@ def main() -> None:
     parser.add_argument("--clips", nargs="+", type=Path, default=[], help="default: made on the spot")
     parser.add_argument("--weights", nargs="+", type=Path, default=[], help="checkpoints of reference-b7")
     parser.add_argument("--reference", type=Path, help="folder of a checkout of the reference")
+    parser.add_argument("--modes", nargs="+", choices=MODES, help="default: all that weights and reference allow")
     parser.add_argument("--runs", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument(
         "--drift", type=Path, metavar="FOLDER", help="compare exact and fast mode on these files instead"

@@ -24,22 +24,36 @@ OFFSET = "offset"
 
 
 def fit_calibration(
-    logits: Mapping[str, Array], samples: Sequence[Sample], config: TrainingConfig
+    logits: Mapping[str, Array],
+    samples: Sequence[Sample],
+    real_logits: Mapping[str, Array],
+    config: TrainingConfig,
+    *,
+    false_alarms: float,
 ) -> dict[str, dict[str, float]]:
-    """A ``calibration`` for the settings, from each network's logits (n, outputs), by Platt's method.
+    """A ``calibration`` for the settings, from each network's logits (n, outputs) of pairs, by Platt's method.
 
-    The networks count alike, and so do fakes and reals: the probabilities are for a file as likely fake as not.
+    The networks count alike, and so do fakes and reals: the probabilities are for a file as likely fake as not. One
+    threshold holds for all outputs, so those whose real faces score highest are then moved down until the share
+    ``false_alarms`` of ``real_logits``, other faces, lies above the same probability in each.
     Raises ValueError without fakes or reals for an output, and for one that ranks fakes below reals.
     """
-    mean = np.mean([logits[name] for name in config.networks], axis=0)
-    calibration = {}
+    mean, real_mean = (np.mean([found[name] for name in config.networks], axis=0) for found in (logits, real_logits))
+    fitted, highest = {}, {}
     for column, output in enumerate(config.outputs):
         labels = np.asarray([sample.targets.get(output, np.nan) for sample in samples])
         informed = ~np.isnan(labels)
-        platt = fit_platt(mean[informed, column], labels[informed], balanced=True)
-        shares = dict.fromkeys(config.networks, platt.scale / len(config.networks))
-        calibration[output] = {**shares, OFFSET: platt.offset}
-    return calibration
+        fitted[output] = platt = fit_platt(mean[informed, column], labels[informed], balanced=True)
+        reals = platt.scale * real_mean[:, column] + platt.offset
+        highest[output] = float(np.quantile(reals, 1.0 - false_alarms))
+    lowest = min(highest.values())
+    return {
+        output: {
+            **dict.fromkeys(config.networks, platt.scale / len(config.networks)),
+            OFFSET: platt.offset - (highest[output] - lowest),
+        }
+        for output, platt in fitted.items()
+    }
 
 
 def combine(models: Mapping[str, FaceClassifier], config: TrainingConfig) -> Network:

@@ -29,7 +29,7 @@ from ml.training.faces_index import index_faces, read_index
 from ml.training.fakes import FakeKind
 from ml.training.measured_rates import write_json
 from ml.training.robustness import RECODINGS, Harm
-from ml.training.samples import FacePool, split_people, validation_samples
+from ml.training.samples import FacePool, held_out_reals, split_people, validation_samples
 from ml.training.statistics import DRAWS
 from ml.training.summary import as_text
 from ml.training.thresholds import threshold_for_false_alarms
@@ -195,14 +195,17 @@ def calibrate(
     """Print calibration and thresholds for the settings file, and what scores held-out people get with them."""
     config = TrainingConfig.load(config_path)
     _, held_out = split_people(read_index(work), config.validation_share, config.split_seed)
-    samples = validation_samples(FacePool(held_out, data, config, _autoencoder(config, work)))
+    pool = FacePool(held_out, data, config, _autoencoder(config, work))
+    pairs, reals = validation_samples(pool), held_out_reals(pool)
     models = _models(work, config, weights)
-    logits = {n: trainer.predict_logits(model, samples, config).double().numpy() for n, model in models.items()}
-    calibration = fit_calibration(logits, samples, config)
+    logits, real_logits = (
+        {name: trainer.predict_logits(model, samples, config).double().numpy() for name, model in models.items()}
+        for samples in (pairs, reals)
+    )
+    calibration = fit_calibration(logits, pairs, real_logits, config, false_alarms=false_alarms)
     network = combine(models, replace(config, calibration=calibration))
-    worst = trainer.predict_logits(network, samples, config).sigmoid().amax(dim=1).double().numpy()
-    fake = np.asarray([1.0 in sample.targets.values() for sample in samples])
-    chosen = threshold_for_false_alarms(worst[~fake], rate=false_alarms)
+    scores = trainer.predict_logits(network, reals, config).sigmoid().amax(dim=1).double().numpy()
+    chosen = threshold_for_false_alarms(scores, rate=false_alarms)
     write(
         f"[thresholds]\n# {chosen.false_alarms} of {chosen.reals} real faces of held-out people lie above; the rate "
         f"is below {chosen.upper_bound:.1%} with {chosen.level:.0%} certainty.\nfake = {chosen.threshold:.3f}\n\n"
@@ -211,9 +214,11 @@ def calibrate(
         write(f"[calibration.{output}]\n")
         for name, value in settings.items():
             write(f"{name} = {value:.4f}\n")
-    for name, scores in (("real", worst[~fake]), ("fake", worst[fake])):
-        shown = ", ".join(f"{share:.0%}: {np.quantile(scores, share):.3f}" for share in QUANTILES)
-        write(f"# {len(scores)} {name} faces of held-out people, quantiles of the score: {shown}\n")
+    fakes = [sample for sample in pairs if 1.0 in sample.targets.values()]
+    fake_scores = trainer.predict_logits(network, fakes, config).sigmoid().amax(dim=1).double().numpy()
+    for label, found in (("real", scores), ("fake", fake_scores)):
+        shown = ", ".join(f"{share:.0%}: {np.quantile(found, share):.3f}" for share in QUANTILES)
+        write(f"# {len(found)} {label} faces of held-out people, quantiles of the score: {shown}\n")
 
 
 def _models(work: Path, config: TrainingConfig, weights: Mapping[str, Path]) -> dict[str, FaceClassifier]:

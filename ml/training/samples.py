@@ -162,6 +162,10 @@ class FacePool:
             faces.append(align(other.picture, other.landmarks))
         return generated_donor(self.autoencoder, faces, float(rng.uniform(0.1, 0.8)))
 
+    def degraded(self, face: TrainingFace, rng: np.random.Generator) -> Pixels:
+        """A portrait as some video or forwarded photo would show it."""
+        return self._finish(self.load(face, rng, flip=False).picture, draw_degradation(rng, self.config.input_size))
+
     def synthesis_pair(self, rng: np.random.Generator, *, mosaic_share: float = 0.0) -> tuple[Sample, Sample]:
         """A real portrait and a wholly generated one, degraded alike; mosaics of several with the given chance.
 
@@ -263,6 +267,17 @@ def validation_samples(pool: FacePool) -> list[Sample]:
     for index in range(config.validation_synthesis_pairs):
         samples += pool.synthesis_pair(np.random.default_rng([config.seed, 2, index]))
     return samples
+
+
+def held_out_reals(pool: FacePool) -> list[Sample]:
+    """Every real face once, degraded: for false alarms, which a few odd faces drawn often would distort."""
+    rng = np.random.default_rng([pool.config.seed, 4])
+    untouched = {BLENDING: 0.0, SYNTHESIS: 0.0}
+    return [
+        Sample(pool.degraded(face, rng), untouched, "real")
+        for source in sorted(pool.real)
+        for face in pool.real[source]
+    ]
 
 
 def split_people(

@@ -18,7 +18,15 @@ from ml.training.config import BatchNorm, TrainingConfig
 from ml.training.export import export_detector
 from ml.training.faces_index import TrainingFace
 from ml.training.folding import fold_batch_norm, unfolded_state
-from ml.training.samples import FacePool, Sample, StepDataset, split_people, to_batch, validation_samples
+from ml.training.samples import (
+    FacePool,
+    Sample,
+    StepDataset,
+    held_out_reals,
+    split_people,
+    to_batch,
+    validation_samples,
+)
 from tests.ml.training.conftest import TINY, draw_portrait, tiny_config
 
 Data = tuple[Path, list[TrainingFace]]
@@ -198,6 +206,14 @@ def test_a_mosaic_informs_the_synthesis_output_only(data: Data) -> None:
     assert [sample.targets for sample in plain] == [{"blending": 0.0, "synthesis": 0.0}, {"synthesis": 1.0}]
     assert [sample.targets for sample in mosaic] == [{"synthesis": 0.0}, {"synthesis": 1.0}]
     assert not np.array_equal(plain[1].pixels, mosaic[1].pixels)
+
+
+def test_held_out_faces_come_once_each(data: Data) -> None:
+    root, faces = data
+    samples = held_out_reals(FacePool(faces, root, tiny_config()))
+    assert len(samples) == sum(face.label == "real" for face in faces)
+    assert {tuple(sample.targets.values()) for sample in samples} == {(0.0, 0.0)}
+    assert len({sample.pixels.tobytes() for sample in samples}) == len(samples)
 
 
 def test_nobody_is_in_training_and_validation(data: Data) -> None:

@@ -58,7 +58,8 @@ class Mtcnn:
     def detect(self, pictures: NDArray[np.uint8]) -> list[RawFaces]:
         """Faces in each of RGB uint8 (n, height, width, 3), in pixels of the pictures; boxes may reach beyond them."""
         count, height, width = pictures.shape[:3]
-        with torch.inference_mode():
+        # In TensorFloat-32, which GPUs take by themselves, boxes would move.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             sums = np.stack([cv2.integral(picture) for picture in pictures])
             boxes, owner = self._propose(sums, height, width)
             boxes, owner = self._refine(sums, boxes, owner)

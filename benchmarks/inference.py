@@ -98,6 +98,7 @@ def measure_ours(clip: Path, weights: list[Path], *, exact: bool, parity: bool) 
     total = time.perf_counter() - started
     faces = sum(len(track.faces) for track in result.tracks)
     return {
+        "peak_mb": peak_memory(),
         "seconds": total,
         **clock.seconds,
         "score": result.fake_probability,
@@ -136,6 +137,7 @@ def measure_reference(clip: Path, weights: list[Path], folder: Path) -> dict[str
         raise SystemExit(f"the reference judged no face of {clip}")
     parts = clock.seconds
     return {
+        "peak_mb": peak_memory(),
         "seconds": total,
         "decode": parts["decode"],
         "faces": parts["search"] - parts["decode"],
@@ -144,6 +146,11 @@ def measure_reference(clip: Path, weights: list[Path], folder: Path) -> dict[str
         "faces_judged": sum(shown),
         "flops": sum(shown) * _flops(detector),
     }
+
+
+def peak_memory() -> float:
+    """The most that this process held at once so far, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _flops(detector: Detector) -> int:
@@ -185,7 +192,6 @@ def child(options: argparse.Namespace) -> None:
     else:
         is_default = options.child == "default"
         found = measure_ours(clip, options.weights, exact=not is_default, parity=not is_default)
-    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found["peak_share"] = found.pop("flops") / found["classify"] / matrix_peak() if found.get("classify") else 0.0
     print(json.dumps(found))
 

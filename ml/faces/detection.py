@@ -23,7 +23,7 @@ Frame = NDArray[np.uint8]
 SMALLEST_SIDE = 20
 
 # The first network and the sums keep about 150 bytes for each pixel searched.
-BATCH_PIXELS = 3_000_000
+BATCH_PIXELS = 1_000_000
 LARGEST_BATCH = 8
 
 
@@ -56,7 +56,7 @@ class FaceDetector:
         return 0.5 if self.scale_rule is ScaleRule.HALF else detection_scale(max(width, height))
 
     def batch_size(self, width: int, height: int) -> int:
-        """How many frames of this size to hand to :meth:`detect` at once, so that memory stays within a gigabyte."""
+        """How many frames of this size to hand to :meth:`detect` at once, so that it takes some 200 MB."""
         scale = self.scale_for(width, height)
         searched = max(int(width * scale) * int(height * scale), 1)
         return max(1, min(LARGEST_BATCH, BATCH_PIXELS // searched))

@@ -134,9 +134,10 @@ class _Progress:
 class _Scorer:
     """Judges faces in batches, in the order in which they come, and remembers each one's scores."""
 
-    def __init__(self, detector: Detector, tell: EventCallback) -> None:
+    def __init__(self, detector: Detector, tell: EventCallback, *, photo: bool) -> None:
         self._detector = detector
         self._tell = tell
+        self._photo = photo
         self._queue: list[tuple[SampledFrame, FaceDetection, Crop]] = []
         # By the crop's identity, and the crop itself, so that no other can come to have it.
         self._scores: dict[int, tuple[Crop, Scores]] = {}
@@ -160,7 +161,7 @@ class _Scorer:
         if not self._queue:
             return
         batch, self._queue = self._queue, []
-        scores = self._detector.score([crop for _, _, crop in batch])
+        scores = self._detector.score([crop for _, _, crop in batch], photo=self._photo)
         for column, (frame, detection, crop) in zip(scores.T, batch, strict=True):
             self._scores[id(crop)] = (crop, column)
             self._tell(FaceScored(_face_score(frame, detection, column)))
@@ -368,7 +369,7 @@ def _start(
         info,
         progress,
         evidence,
-        _Scorer(detector, tell),
+        _Scorer(detector, tell, photo=info.kind is MediaKind.IMAGE),
         tell,
         started,
         parity,
@@ -478,7 +479,11 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
         if job.check_stability and verdict.outcome is not Outcome.INCONCLUSIVE:
             own_faces = [face for face in faces if face.track == worst.index]
             stability = check_stability(
-                job.detector, [face.crop for face in own_faces], track_scores[worst.index], probability
+                job.detector,
+                [face.crop for face in own_faces],
+                track_scores[worst.index],
+                probability,
+                photo=job.info.kind is MediaKind.IMAGE,
             )
             verdict = weigh_copies(verdict, stability, spec.thresholds)
         outcome, reason, confidence = verdict.outcome, verdict.reason, verdict.confidence
@@ -612,6 +617,7 @@ def _settings(job: _Job) -> dict[str, Any]:
         "padding_divisor": spec.preprocessing.padding_divisor,
         "architecture": spec.architecture,
         "networks": len(detector.networks),
+        "mirrored": spec.mirrored_photos and info.kind is MediaKind.IMAGE,
         "aggregation": spec.aggregation,
         "verdict_from": "pooled" if job.parity else "worst_track",
         "stability": job.check_stability,

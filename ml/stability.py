@@ -31,11 +31,17 @@ _JPEG_QUALITY = {Copy.JPEG_90: 90, Copy.JPEG_60: 60}
 
 
 def check_stability(
-    detector: Detector, crops: Sequence[Crop], scores: NDArray[np.float32], probability: float
+    detector: Detector,
+    crops: Sequence[Crop],
+    scores: NDArray[np.float32],
+    probability: float,
+    *,
+    photo: bool = False,
 ) -> Stability:
     """Judge copies of some of a person's faces: those whose scores lie nearest to the person's, `probability`.
 
-    `scores` are those of `crops`, (networks, faces). Raises AnalysisError as :meth:`Detector.score` does.
+    `scores` are those of `crops`, (networks, faces); `photo` says that they are from a photo. Raises AnalysisError as
+    :meth:`Detector.score` does.
     """
     started = time.monotonic()
     means = scores.mean(axis=0)
@@ -43,7 +49,7 @@ def check_stability(
     faces = [crops[place] for place in chosen]
     size = detector.spec.preprocessing.input_size
     copies = [copy for kind in Copy for copy in make_copies(faces, kind, size)]
-    rescored = detector.score(copies).mean(axis=0).reshape(len(Copy), len(faces))
+    rescored = detector.score(copies, photo=photo).mean(axis=0).reshape(len(Copy), len(faces))
     return Stability(
         faces=len(faces),
         original=float(means[chosen].mean()),

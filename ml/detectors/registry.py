@@ -55,15 +55,16 @@ class Detector:
             self._runner = Runner(self.networks, self.weights_sha256, self.spec.preprocessing, self.device)
         return self._runner
 
-    def score(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
+    def score(self, crops: Sequence[Crop], *, photo: bool = False) -> NDArray[np.float32]:
         """Fake probabilities (networks, faces) in [0, 1] of padded face crops: RGB uint8 (height, width, 3), any size.
 
+        `photo`: they are from photos, and judged with their mirror images if the spec says so.
         Of several outputs the largest counts. The same face gets the same score in whatever batch it comes, up to
         rounding in the last digits of a float32. Raises AnalysisError(MODEL_UNAVAILABLE) if a score is not a number.
         """
         if not crops:
             return np.zeros((len(self.networks), 0), dtype=np.float32)
-        scores = self.runner.probabilities(self._fit(crops))
+        scores = self.runner.probabilities(self._fit(crops), mirrored=photo and self.spec.mirrored_photos)
         if not np.isfinite(scores).all():
             raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{self.spec.name}: a score is not a number")
         return scores

@@ -34,7 +34,7 @@ Faces = NDArray[np.uint8]
 
 
 class Runner:
-    """Normalised faces in, logits out, for each of several networks of one kind. Not thread-safe."""
+    """Faces in, fake probabilities out, for each of several networks of one kind. Not thread-safe."""
 
     def __init__(
         self,
@@ -66,9 +66,10 @@ class Runner:
         # Torch is named where it does any of the work.
         self.engine = Engine.TORCH if Engine.TORCH in engines else Engine.OPENVINO
 
-    def probabilities(self, faces: Faces) -> NDArray[np.float32]:
+    def probabilities(self, faces: Faces, *, mirrored: bool = False) -> NDArray[np.float32]:
         """RGB uint8 (n, size, size, 3) → fake probabilities (networks, n), the largest over the outputs.
 
+        With `mirrored` each face's logits are the mean of its own and its mirror image's.
         Raises AnalysisError(MODEL_UNAVAILABLE) where not even one face fits into a GPU's memory.
         """
         done: list[NDArray[np.float32]] = []
@@ -76,7 +77,7 @@ class Runner:
         while start < len(faces):
             batch = faces[start : start + self._batch_size]
             try:
-                done.append(self._run(batch))
+                done.append(self._run(batch, mirrored))
             except torch.OutOfMemoryError as error:
                 self._halve(error)
                 continue
@@ -91,7 +92,7 @@ class Runner:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _run(self, faces: Faces) -> NDArray[np.float32]:
+    def _run(self, faces: Faces, mirrored: bool) -> NDArray[np.float32]:
         coarse = self.precision is Precision.BFLOAT16 and self.engine is Engine.TORCH
         with (
             torch.inference_mode(),
@@ -99,18 +100,27 @@ class Runner:
             torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=coarse),
         ):
             batch = self._to_input(faces)
-            rows = [torch.sigmoid(function(batch)[0].float()).amax(dim=1) for function in self._functions]
+            rows = [torch.sigmoid(self._logits(function, batch, mirrored)).amax(dim=1) for function in self._functions]
             return np.asarray(torch.stack(rows).cpu().numpy(), dtype=np.float32)
+
+    def _logits(self, function: Function, batch: Tensor, mirrored: bool) -> Tensor:
+        logits = function(batch)[0].float()
+        if not mirrored:
+            return logits
+        image = batch.flip(3).contiguous(memory_format=self._memory_format)
+        return (logits + function(image)[0].float()) / 2
+
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        # OpenVINO takes planes, torch is faster with channels together.
+        return torch.contiguous_format if self.engine is Engine.OPENVINO else torch.channels_last
 
     def _to_input(self, faces: Faces) -> Tensor:
         pixels = torch.from_numpy(faces)
         if self._device.type == "cuda":
             # From pinned memory the copy runs beside the work of the batch before.
             pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-        normalised = to_input(pixels, self._mean, self._std)
-        # OpenVINO takes planes, torch is faster with channels together.
-        wanted = torch.contiguous_format if self.engine is Engine.OPENVINO else torch.channels_last
-        return normalised.contiguous(memory_format=wanted)
+        return to_input(pixels, self._mean, self._std).contiguous(memory_format=self._memory_format)
 
 
 def chosen_precision() -> Precision:

@@ -51,9 +51,10 @@ class DetectorSpec:
     """A detector without its weights.
 
     ``architecture`` is a timm model name, or several joined by ``+`` whose logits are added. ``outputs`` names the
-    network's logits; a face's fake probability is the largest of their sigmoids, since each looks for another kind of
-    fake. ``weights_sha256`` is the digest that the weights file must have, empty where none is known yet. ``card`` is
-    the model card's file name.
+    network's logits; a face's fake probability is the largest of their sigmoids, since each looks for another kind
+    of fake. With ``mirrored_photos`` a face in a photo is judged together with its mirror image, by the mean of
+    their logits: a single picture is noisier than a video. ``weights_sha256`` is the digest that the weights file
+    must have, empty where none is known yet. ``card`` is the model card's file name.
     """
 
     name: str
@@ -68,6 +69,7 @@ class DetectorSpec:
     weights_file: str = ""
     weights_sha256: str = ""
     card: str = ""
+    mirrored_photos: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

@@ -52,7 +52,8 @@ class TrainingConfig:
     of a face box's edges, ``padding_jitter`` the largest change of the margin around it, both as shares of its
     side. The learning rate warms up, stays, and falls over the last ``decay_steps`` to the share ``decay_floor``.
     ``calibration`` says for each output how its logit is made of the networks' ones: a scale by the name of each
-    network, and ``offset``. It is applied at export; without it the logit is their mean.
+    network, and ``offset``. It is applied at export; without it the logit is their mean. ``mirrored_photos`` goes
+    into the detector.
     """
 
     name: str
@@ -95,6 +96,7 @@ class TrainingConfig:
     workers: int = 1
     thresholds: dict[str, float] = field(default_factory=lambda: {"fake": 0.7, "real": 0.3, "frame": 0.5})
     aggregation: str = "mean"
+    mirrored_photos: bool = False
     calibration: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @classmethod

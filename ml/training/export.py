@@ -48,6 +48,7 @@ def export_detector(model: Network, config: TrainingConfig, folder: Path) -> Det
         weights_file=WEIGHTS_FILE,
         weights_sha256=sha256_of(weights),
         card=CARD_FILE,
+        mirrored_photos=config.mirrored_photos,
     )
     (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
     return spec

@@ -285,7 +285,7 @@ def _start_from(state: TrainingState, folder: Path) -> None:
 # Settings that decide no weight: they may change between a checkpoint and its continuation or export.
 HARMLESS = frozenset(
     {"name", "version", "title", "licence", "threads", "workers", "validate_every", "checkpoint_every"}
-    | {"validation_pairs", "validation_synthesis_pairs", "thresholds", "aggregation", "calibration"}
+    | {"validation_pairs", "validation_synthesis_pairs", "thresholds", "aggregation", "calibration", "mirrored_photos"}
 )
 
 

@@ -55,7 +55,7 @@ def test_reference_checkpoints_load(tmp_path: Path, shape: str, zipped: bool) ->
 
     network = load_network(TINY, path)
 
-    assert torch.equal(network.fc.weight, state["module.fc.weight"])
+    assert torch.equal(network.members[0].fc.weight, state["module.fc.weight"])
     assert torch.equal(network.state_dict()["encoder.conv_stem.weight"], state["module.encoder.conv_stem.weight"])
     assert not network.training
 

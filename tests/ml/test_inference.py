@@ -136,7 +136,7 @@ def test_a_real_one_is_called_real(face_clip: Path, always_real: Detector, finde
 class OneFakeAmongTwo(Detector):
     """Calls dark faces fake: the right one of the two-faces clip."""
 
-    def score(self, crops: Any) -> Any:
+    def score(self, crops: Any, *, photo: bool = False) -> Any:
         return np.array([[0.99 if crop.mean() < 105 else 0.02 for crop in crops]], dtype=np.float32)
 
 
@@ -157,7 +157,7 @@ def test_the_worst_person_decides(tmp_path: Path, tiny: Detector, finder: FaceDe
 class SeesBlueFaces(Detector):
     """Finds the face that :func:`three_faces_frame` blends in by its colour: what a trained one finds by its traces."""
 
-    def score(self, crops: Any) -> Any:
+    def score(self, crops: Any, *, photo: bool = False) -> Any:
         middles = [
             crop[crop.shape[0] // 3 : -crop.shape[0] // 3, crop.shape[1] // 3 : -crop.shape[1] // 3] for crop in crops
         ]
@@ -212,7 +212,7 @@ class Flickering(Detector):
 
     judged = 0
 
-    def score(self, crops: Any) -> Any:
+    def score(self, crops: Any, *, photo: bool = False) -> Any:
         places = range(self.judged, self.judged + len(crops))
         self.judged += len(crops)
         return np.array([[0.99 if place % 2 else 0.01 for place in places]], dtype=np.float32)

@@ -149,6 +149,17 @@ def test_of_several_outputs_the_largest_counts(tmp_path: Path) -> None:
     assert with_one.score([portrait()])[0, 0] == pytest.approx(1 / (1 + np.exp(-3)))
 
 
+def test_a_face_and_its_mirror_image_may_be_judged_together(tiny: Detector) -> None:
+    face = face_frame(0, (150, 180), zoom=1)
+    both = Detector(replace(tiny.spec, mirrored_photos=True), [tiny_network()], [""])
+
+    logits = np.log(tiny.score([face, face[:, ::-1]]) / (1 - tiny.score([face, face[:, ::-1]])))
+
+    assert abs(logits[0, 0] - logits[0, 1]) > 1e-3
+    assert both.score([face])[0, 0] == pytest.approx(tiny.score([face])[0, 0], abs=1e-6)
+    assert both.score([face], photo=True)[0, 0] == pytest.approx(1 / (1 + np.exp(-logits.mean())), abs=1e-5)
+
+
 def test_a_network_that_answers_nan_is_unavailable(tiny: Detector) -> None:
     broken = Detector(tiny.spec, [tiny_network()], ["x"])
     broken.networks[0].fc.bias.data.fill_(float("nan"))

@@ -56,7 +56,7 @@ class Counting(Detector):
 
     shown = 0
 
-    def score(self, crops: Any) -> Any:
+    def score(self, crops: Any, *, photo: bool = False) -> Any:
         self.shown += len(crops)
         return np.full((1, len(crops)), 0.5, dtype=np.float32)
 
@@ -107,7 +107,7 @@ def test_only_the_opposite_takes_a_verdict_away(outcome: Outcome, found: Stabili
 class FearsBlur(Detector):
     """Calls a face fake by its sharpness, as a detector does that learned compression instead of faces."""
 
-    def score(self, crops: Any) -> Any:
+    def score(self, crops: Any, *, photo: bool = False) -> Any:
         sharpness = [np.abs(np.diff(fit_face(crop, 96).astype(int), axis=1)).mean() for crop in crops]
         limit = self.__dict__.setdefault("limit", 0.9 * sharpness[0])
         return np.array([[0.95 if each > limit else 0.05 for each in sharpness]], dtype=np.float32)

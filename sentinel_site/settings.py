@@ -166,7 +166,7 @@ SENTINEL_DAILY_LIMIT = env.int("SENTINEL_DAILY_LIMIT", default=10)
 SENTINEL_DAILY_LIMIT_TIME_ZONE = env("SENTINEL_DAILY_LIMIT_TIME_ZONE", default="Asia/Kolkata")
 
 # Detection
-SENTINEL_DETECTOR = env("SENTINEL_DETECTOR", default="sentinel-lite0")
+SENTINEL_DETECTOR = env("SENTINEL_DETECTOR", default="sentinel-lite")
 SENTINEL_DETECTOR_WEIGHTS = env.list("SENTINEL_DETECTOR_WEIGHTS", default=[])
 SENTINEL_WEIGHTS_DIR = Path(env("SENTINEL_WEIGHTS_DIR", default=str(DATA_DIR / "weights")))
 # `ml` runs without Django and reads these variables itself, also in processes started from here.

@@ -18,7 +18,7 @@ DETECTORS_VARIABLE = "SENTINEL_DETECTORS_DIR"
 # Where `fetch` puts checkpoints: one folder a detector.
 WEIGHTS_VARIABLE = "SENTINEL_WEIGHTS_DIR"
 
-DEFAULT_DETECTOR = "sentinel-lite0"
+DEFAULT_DETECTOR = "sentinel-lite"
 
 # The winning solution of the Deepfake Detection Challenge. Its networks were chosen by log loss and score near .5
 # where they don't know: between .35 and .65 it is taken to say nothing. These two are not calibrated on the

@@ -6,12 +6,14 @@ does the work. OpenVINO by itself takes bfloat16 where the processor has it: her
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
@@ -50,6 +52,30 @@ class EngineError(Exception):
     """This network cannot be run by that engine, or not with the same result."""
 
 
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of sigaltstack(2)."""
+
+    _fields_ = (("pointer", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def kept_signal_stack() -> Iterator[None]:
+    """Leave this thread's alternative signal stack as it was.
+
+    Each compiled network puts one of its own in place and, when it goes, the one that it found. With several networks
+    that is soon a stack that is gone, and the next signal, as that of an ended child process, kills this one.
+    """
+    change = getattr(ctypes.CDLL(None), "sigaltstack", None)
+    before = _SignalStack()
+    if change is None or change(None, ctypes.byref(before)) != 0:
+        yield
+        return
+    try:
+        yield
+    finally:
+        change(ctypes.byref(before), None)
+
+
 class OpenVinoNetwork:
     """A network compiled for this processor: (n, 3, height, width) float32 → its outputs. Not thread-safe."""
 
@@ -61,8 +87,13 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._compiled = openvino.Core().compile_model(model, "CPU", options)
-        self._request = self._compiled.create_infer_request()
+        with kept_signal_stack():
+            self._compiled: Any = openvino.Core().compile_model(model, "CPU", options)
+            self._request: Any = self._compiled.create_infer_request()
+
+    def __del__(self) -> None:
+        with kept_signal_stack():
+            self._request = self._compiled = None
 
     def another(self) -> OpenVinoNetwork:
         """The same network for use beside this one, as from another thread."""

@@ -169,3 +169,20 @@ sys.exit("openvino_telemetry.main" in sys.modules)
     assert done.returncode == 0
     # Its client would keep a number of this machine there.
     assert list(home.iterdir()) == []
+
+
+def test_signals_are_survived_whichever_network_goes_first() -> None:
+    script = """
+import gc, signal, subprocess, torch
+from ml.engines import openvino_network
+make = lambda: openvino_network(torch.nn.Conv2d(3, 4, 3).eval(), torch.rand(1, 3, 16, 16))
+first, second = make(), make()
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGCHLD, lambda *_: print("told"))
+subprocess.run(["true"], check=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr

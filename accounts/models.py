@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import PublicIdField
@@ -20,6 +21,12 @@ class User(AbstractUser):
         blank=True,
         help_text=_("Classifications a day; empty for the site's default."),
     )
+    language = models.CharField(
+        _("language"), max_length=10, blank=True, help_text=_("A language code; empty to follow the browser.")
+    )
+    # Set first when they delete their account: from then on nobody can log in, and whatever interrupts
+    # the removal of their media, housekeeping completes it.
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("user")
@@ -52,3 +59,43 @@ class UsageEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.day} #{self.slot}"
+
+
+class AppSession(models.Model):
+    """A device on which somebody is logged in with tokens. All tokens of a log-in name it, and end with it."""
+
+    public_id = PublicIdField()
+    user = models.ForeignKey(User, models.CASCADE, related_name="app_sessions", verbose_name=_("user"))
+    device = models.CharField(_("device"), max_length=200, blank=True)
+    created_at = models.DateTimeField(_("logged in"), default=timezone.now)
+    last_used_at = models.DateTimeField(_("last used"), default=timezone.now)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("app session")
+        verbose_name_plural = _("app sessions")
+        ordering = ["-last_used_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.device or self.public_id}"
+
+
+class PushDevice(models.Model):
+    """Where push messages for somebody go: a Web Push subscription (RFC 8030), its keys as RFC 8291 has them."""
+
+    public_id = PublicIdField()
+    user = models.ForeignKey(User, models.CASCADE, related_name="push_devices", verbose_name=_("user"))
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    endpoint = models.URLField(_("address of the push service"), max_length=500)
+    p256dh = models.CharField(_("public key of the device"), max_length=100)
+    auth = models.CharField(_("shared secret"), max_length=30)
+    created_at = models.DateTimeField(_("registered"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("push device")
+        verbose_name_plural = _("push devices")
+        ordering = ["-created_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["user", "endpoint"], name="one_push_device_per_endpoint")]
+
+    def __str__(self) -> str:
+        return self.name or self.public_id

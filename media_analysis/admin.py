@@ -19,9 +19,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.errors import SentinelError
 from media_analysis import evidence, selectors, services
 from media_analysis import feedback as feedback_service
-from media_analysis.errors import SentinelError
 from media_analysis.models import Analysis, DeletionReceipt, Feedback, Media, Submission
 from media_analysis.wording import verdict_text
 

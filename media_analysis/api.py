@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from media_analysis import feedback, model_cards, selectors, serializers, services
-from media_analysis.errors import Code, SentinelError
 from media_analysis.models import Analysis, Feedback, Submission
 from media_analysis.uploads import stage_upload
 

@@ -1,4 +1,4 @@
-"""What the web's edges share: the signed-in user, and answering a refusal as a page or as JSON."""
+"""What the pages share: the signed-in user, refusals turned into pages, and what a file may be at most."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse
 
 from accounts import limits
+from accounts.answers import answer_error
+from accounts.errors import SentinelError
 from accounts.models import User
-from media_analysis.errors import SentinelError
 
 
 class SignedInRequest(HttpRequest):
@@ -41,25 +41,6 @@ def public_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
 def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """The same for signed-in users only."""
     return login_required(public_page(view))
-
-
-def error_body(error: SentinelError) -> dict[str, Any]:
-    """The one shape of every JSON error."""
-    return {"code": error.status, "message": error.text, "success": False, "error": str(error.code)}
-
-
-def answer_error(request: HttpRequest, error: SentinelError) -> HttpResponse:
-    """A refusal as JSON for the API and scripts, as a page for people."""
-    response: HttpResponse
-    if request.path.startswith("/api/") or request.accepts("text/html") is False:
-        response = JsonResponse(error_body(error), status=error.status)
-    elif error.status == 404:
-        response = render(request, "404.html", status=404)
-    else:
-        response = render(request, "error.html", {"message": error.text}, status=error.status)
-    for name, value in error.headers.items():
-        response[name] = value
-    return response
 
 
 def upload_context(user: User) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts import limits
+from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis.errors import Code, SentinelError
 from media_analysis.models import Analysis, Feedback
 
 # Count up with every change of what the owner agrees to (templates/media_analysis/feedback_form.html).

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from media_analysis.edges import answer_error
-from media_analysis.errors import Code, SentinelError
+from accounts.answers import answer_error
+from accounts.errors import Code, SentinelError
 
 # Set on the ASGI scope by sentinel_site.bodies for a request whose body was too large to be read.
 OVERSIZED_FLAG = "sentinel.body_too_large"

@@ -18,7 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from markdown_it import MarkdownIt
 
-from media_analysis.errors import Code, SentinelError
+from accounts.errors import Code, SentinelError
 from ml import error_rates
 from ml.contracts import AnalysisError
 from ml.detectors.catalog import Listed, fetched_weights, list_detectors

@@ -66,15 +66,97 @@ class Submission(models.Model):
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="submissions", verbose_name=_("submitted by")
     )
     source = models.CharField(_("source"), max_length=8, choices=Source)
+    # What the client called this request: asked again under the same key, the answer is the same analysis.
+    # NULL where there is none: two submissions without a key are not the same.
+    idempotency_key = models.CharField(  # noqa: DJ001
+        _("idempotency key"), max_length=255, null=True, blank=True, editable=False, default=None
+    )
     created_at = models.DateTimeField(_("submitted"), default=timezone.now)
 
     class Meta:
         verbose_name = _("submission")
         verbose_name_plural = _("submissions")
         ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["submitted_by", "idempotency_key"], name="one_submission_per_key"),
+        ]
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class CaseDetails(models.Model):
+    """The police case that a file was submitted for, in the submitter's words."""
+
+    class Gender(models.TextChoices):
+        FEMALE = "female", _("female")
+        MALE = "male", _("male")
+        OTHER = "other", _("other")
+
+    submission = models.OneToOneField(
+        Submission, models.CASCADE, related_name="case_details", verbose_name=_("submission")
+    )
+    case_id = models.CharField(_("case number"), max_length=100, blank=True)
+    officer_name = models.CharField(_("officer's name"), max_length=200, blank=True)
+    officer_id = models.CharField(_("officer's number"), max_length=100, blank=True)
+    station = models.CharField(_("police station"), max_length=200, blank=True)
+    district = models.CharField(_("district"), max_length=100, blank=True)
+    city = models.CharField(_("city"), max_length=100, blank=True)
+    state = models.CharField(_("state"), max_length=100, blank=True)
+    fir_id = models.CharField(_("FIR number"), max_length=100, blank=True)
+    fir_date = models.DateField(_("date of the FIR"), null=True, blank=True)
+    fir_description = models.TextField(_("what the FIR says"), max_length=5000, blank=True)
+    person_mentioned = models.CharField(_("person mentioned"), max_length=200, blank=True)
+    complainant_name = models.CharField(_("complainant's name"), max_length=200, blank=True)
+    complainant_phone = models.CharField(_("complainant's telephone number"), max_length=30, blank=True)
+    complainant_email = models.EmailField(_("complainant's e-mail address"), blank=True)
+    complainant_address = models.TextField(_("complainant's address"), max_length=1000, blank=True)
+    gender = models.CharField(_("gender"), max_length=8, choices=Gender, blank=True)
+
+    class Meta:
+        verbose_name = _("case details")
+        verbose_name_plural = _("case details")
+
+    def __str__(self) -> str:
+        return self.case_id or str(self.submission)
+
+
+class ResumableUpload(models.Model):
+    """A file that comes in pieces. How far it is, is how long its partial file is; the row says whose and what."""
+
+    public_id = PublicIdField()
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="uploads", verbose_name=_("owner"))
+    name = models.CharField(_("name as received"), max_length=255)
+    size = models.BigIntegerField(_("size in bytes"))
+    created_at = models.DateTimeField(_("begun"), default=timezone.now)
+    expires_at = models.DateTimeField(_("kept until"))
+
+    class Meta:
+        verbose_name = _("upload")
+        verbose_name_plural = _("uploads")
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["expires_at"], name="upload_expiry")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+
+class WorkerState(models.Model):
+    """A worker's last word: that it lives, and which detector it has loaded."""
+
+    name = models.CharField(_("worker"), max_length=128, unique=True)
+    detector = models.CharField(_("detector"), max_length=64, blank=True)
+    detector_version = models.CharField(_("detector version"), max_length=32, blank=True)
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    seen_at = models.DateTimeField(_("last sign of life"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Analysis(models.Model):

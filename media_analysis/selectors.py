@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis.errors import Code, SentinelError
 from media_analysis.models import Analysis, DeletionReceipt, Feedback, Media
 
 

@@ -18,17 +18,17 @@ from typing import Any
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from accounts import limits
+from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
 from media_analysis import evidence, validators
-from media_analysis.errors import Code, SentinelError
-from media_analysis.models import Analysis, DeletionReceipt, Media, Submission
+from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
 from media_analysis.uploads import StagedFile
 from ml import __version__
 from ml.contracts import MediaInfo
@@ -41,13 +41,27 @@ RUN_ANALYSIS = "media_analysis.tasks.run_analysis"
 OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR}
 
 
-def submit_media(*, owner: User, source: Submission.Source, staged: StagedFile) -> Analysis:
+def submit_media(
+    *,
+    owner: User,
+    source: Submission.Source,
+    staged: StagedFile,
+    idempotency_key: str = "",
+    case_details: Mapping[str, Any] | None = None,
+) -> Analysis:
     """Accept one file for examination: the one way in, for every intake.
 
+    `idempotency_key` is the client's name for this request: asked again under it with the same file, by however many
+    callers at once, the answer is the one analysis, and nothing more is spent. `case_details` are fields of
+    :class:`CaseDetails`; without any that is filled there is no case.
+
     Returns the queued analysis. Raises :class:`SentinelError` with the codes of
-    :func:`media_analysis.validators.probe_media`, or ``rate_limited``; then nothing was spent and nothing is kept.
-    Once it returns, the file and the analysis survive whatever is killed.
+    :func:`media_analysis.validators.probe_media`, ``rate_limited``, or ``idempotency_key_reused`` for a key that
+    named another file; then nothing was spent and nothing is kept. Once it returns, the file and the analysis survive
+    whatever is killed.
     """
+    if earlier := _submitted_before(owner, idempotency_key, staged):
+        return earlier
     if not limits.remaining(owner):
         raise daily_limit_reached(owner)
     info = validators.probe_media(staged)
@@ -66,18 +80,43 @@ def submit_media(*, owner: User, source: Submission.Source, staged: StagedFile) 
                 md5=staged.md5,
                 **_facts(info),
             )
-            Submission.objects.create(media=media, submitted_by=owner, source=source)
+            submission = Submission.objects.create(
+                media=media, submitted_by=owner, source=source, idempotency_key=idempotency_key or None
+            )
+            if case_details and any(case_details.values()):
+                CaseDetails.objects.create(submission=submission, **case_details)
             analysis = Analysis.objects.create(public_id=analysis_id, media=media)
             # Robust: the analysis is accepted now, and housekeeping tells a queue that could not be told.
             transaction.on_commit(lambda: enqueue(analysis), robust=True)
     except BaseException as error:
         default_storage.delete(name)
+        # Where transactions mean nothing, what was written and spent has to be undone by hand.
+        Media.objects.filter(public_id=media_id).delete()
+        limits.give_back(analysis_id)
+        if isinstance(error, IntegrityError | limits.DailyLimitReached) and (
+            earlier := _submitted_before(owner, idempotency_key, staged)
+        ):
+            return earlier
         if isinstance(error, limits.DailyLimitReached):
             raise daily_limit_reached(owner) from error
-        # Where transactions mean nothing, what was spent has to be returned by hand.
-        limits.give_back(analysis_id)
         raise
     return analysis
+
+
+def _submitted_before(owner: User, idempotency_key: str, staged: StagedFile) -> Analysis | None:
+    """The analysis that came of this key. Raises ``idempotency_key_reused`` if that was of another file."""
+    if not idempotency_key:
+        return None
+    submission = (
+        Submission.objects.select_related("media")
+        .filter(submitted_by=owner, idempotency_key=idempotency_key, media__deleted_at__isnull=True)
+        .first()
+    )
+    if submission is None:
+        return None
+    if submission.media.sha256 != staged.sha256:
+        raise SentinelError(Code.KEY_REUSED)
+    return submission.media.analyses.order_by("created_at").first()
 
 
 def daily_limit_reached(owner: User) -> SentinelError:

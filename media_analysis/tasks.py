@@ -10,8 +10,8 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts.errors import Code
 from media_analysis import evidence, services
-from media_analysis.errors import Code
 from media_analysis.models import Analysis
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from ml.contracts import AnalysisError, SampledFrame

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
-from media_analysis.errors import Code, SentinelError
+from accounts.errors import Code, SentinelError
 
 MAX_NAME_LENGTH = 255
 

@@ -6,7 +6,7 @@ import math
 
 from django.conf import settings
 
-from media_analysis.errors import Code, SentinelError
+from accounts.errors import Code, SentinelError
 from media_analysis.uploads import StagedFile
 from ml.contracts import AnalysisError, MediaInfo, MediaKind
 from ml.media.probe import probe

@@ -15,10 +15,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.defaults import server_error as default_server_error
 
+from accounts.answers import answer_error, is_api
+from accounts.errors import Code, SentinelError
 from media_analysis import evidence, model_cards, selectors, services
 from media_analysis import feedback as feedback_service
-from media_analysis.edges import SignedInRequest, answer_error, intake_limits, page, public_page, upload_context
-from media_analysis.errors import Code, SentinelError
+from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
 from media_analysis.forms import FeedbackForm, HistoryFilterForm
 from media_analysis.models import Feedback, Submission
 from media_analysis.uploads import stage_upload
@@ -33,7 +34,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if request.path.startswith("/api/"):
+    if is_api(request.path):
         return answer_error(request, SentinelError(Code.INTERNAL_ERROR))
     return default_server_error(request)
 

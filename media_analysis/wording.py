@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from media_analysis.errors import text_of
+from accounts.errors import text_of
 from media_analysis.models import Analysis
 
 # Completes "Could not be examined, because …" and explains "Can't tell".

@@ -4,9 +4,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView
-from rest_framework.routers import SimpleRouter
 
-from media_analysis.api import AnalysisViewSet, FeedbackView, ModelListView, ModelView
 from media_analysis.views import home
 
 admin.site.site_header = _("Sentinel administration")
@@ -15,9 +13,6 @@ admin.site.site_title = _("Sentinel")
 handler404 = "media_analysis.views.not_found"
 handler500 = "media_analysis.views.server_error"
 
-router = SimpleRouter()
-router.register("analyses", AnalysisViewSet, basename="analysis")
-
 urlpatterns = [
     path("", home, name="home"),
     # Asked for by browsers on pages without a link to it, such as the admin's.
@@ -25,10 +20,13 @@ urlpatterns = [
     path("", include("media_analysis.urls")),
     path("", include("reports.urls")),
     path("accounts/", include("accounts.urls")),
-    path("api/v1/", include((router.urls, "api"))),
-    path("api/v1/analyses/<public_id:public_id>/feedback/", FeedbackView.as_view(), name="feedback-api"),
-    path("api/v1/models/", ModelListView.as_view(), name="models-api"),
-    path("api/v1/models/<str:name>/", ModelView.as_view(), name="model-api"),
+    path("api/v1/", include("accounts.api_urls")),
+    path("api/v1/", include("media_analysis.api_urls")),
+    path("api/v1/", include("reports.api_urls")),
+    # The eleven endpoints that phone apps in the field speak to.
+    path("", include("accounts.mobile_urls")),
+    path("", include("media_analysis.mobile_urls")),
+    path("", include("reports.mobile_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),

@@ -5,7 +5,7 @@ import logging
 from django import template
 from django.template.defaultfilters import floatformat
 
-from media_analysis.errors import SentinelError
+from accounts.errors import SentinelError
 from media_analysis.model_cards import ModelFacts, get_model
 
 logger = logging.getLogger(__name__)

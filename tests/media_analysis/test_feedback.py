@@ -15,9 +15,9 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.errors import Code, SentinelError
 from accounts.models import User
 from media_analysis import feedback, services
-from media_analysis.errors import Code, SentinelError
 from media_analysis.models import Analysis, Feedback
 from tests.conftest import make_user
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_feedback

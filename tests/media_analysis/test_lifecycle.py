@@ -12,9 +12,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from accounts import limits
+from accounts.errors import Code, SentinelError
 from accounts.models import User
 from media_analysis import evidence, housekeeping, services
-from media_analysis.errors import Code, SentinelError
 from media_analysis.models import Analysis, DeletionReceipt, Media
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from tests.media_analysis.factories import a_result, make_analysis, make_media

@@ -14,8 +14,8 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from accounts import limits
+from accounts.errors import STATUS, TEXTS, Code
 from accounts.models import User
-from media_analysis.errors import STATUS, TEXTS, Code
 from media_analysis.models import Analysis, Media, Submission
 from tests.media_factory import make_audio, make_image, make_png_bomb, make_video, truncate
 

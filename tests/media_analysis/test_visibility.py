@@ -10,9 +10,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts.errors import Code
 from accounts.models import User
 from media_analysis import services
-from media_analysis.errors import Code
 from media_analysis.models import Analysis, Media
 from tests.media_analysis.factories import a_result, make_analysis
 

@@ -28,9 +28,19 @@ class Code(StrEnum):
     NOT_AUTHENTICATED = "not_authenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
+    USER_NOT_FOUND = "user_not_found"
+    VIDEO_NOT_FOUND = "video_not_found"
+    IMAGE_NOT_FOUND = "image_not_found"
     NOT_FINISHED = "not_finished"
+    ALREADY_EXISTS = "already_exists"
     INVALID_FIELD = "invalid_field"
+    KEY_REUSED = "idempotency_key_reused"
+    UPLOAD_CONFLICT = "upload_conflict"
+    LINK_NOT_SUPPORTED = "link_not_supported"
+    LINK_UNREACHABLE = "link_unreachable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_ACCEPTABLE = "not_acceptable"
+    BODY_NOT_SUPPORTED = "body_not_supported"
     MODEL_UNAVAILABLE = "model_unavailable"
     INTERNAL_ERROR = "internal_error"
 
@@ -48,9 +58,19 @@ STATUS: dict[Code, int] = {
     Code.NOT_AUTHENTICATED: 401,
     Code.FORBIDDEN: 403,
     Code.NOT_FOUND: 404,
+    Code.USER_NOT_FOUND: 404,
+    Code.VIDEO_NOT_FOUND: 404,
+    Code.IMAGE_NOT_FOUND: 404,
     Code.NOT_FINISHED: 409,
+    Code.ALREADY_EXISTS: 409,
     Code.INVALID_FIELD: 400,
+    Code.KEY_REUSED: 422,
+    Code.UPLOAD_CONFLICT: 409,
+    Code.LINK_NOT_SUPPORTED: 422,
+    Code.LINK_UNREACHABLE: 422,
     Code.METHOD_NOT_ALLOWED: 405,
+    Code.NOT_ACCEPTABLE: 406,
+    Code.BODY_NOT_SUPPORTED: 415,
     Code.MODEL_UNAVAILABLE: 503,
     Code.INTERNAL_ERROR: 500,
 }
@@ -72,9 +92,20 @@ TEXTS: dict[Code, Promise] = {
     Code.NOT_AUTHENTICATED: _("Log in first."),
     Code.FORBIDDEN: _("You are not allowed to do this."),
     Code.NOT_FOUND: _("There is nothing here."),
+    # These three are part of the published API.
+    Code.USER_NOT_FOUND: _("User not found"),
+    Code.VIDEO_NOT_FOUND: _("Video not found"),
+    Code.IMAGE_NOT_FOUND: _("Image not found"),
     Code.NOT_FINISHED: _("The examination is not finished yet."),
+    Code.ALREADY_EXISTS: _("This user name or e-mail address is taken."),
     Code.INVALID_FIELD: _("Something in the request is not right."),
+    Code.KEY_REUSED: _("This Idempotency-Key was used for another file."),
+    Code.UPLOAD_CONFLICT: _("The upload stands elsewhere than this part begins: ask how far it is and go on there."),
+    Code.LINK_NOT_SUPPORTED: _("Links cannot be examined yet. Download the video and upload the file."),
+    Code.LINK_UNREACHABLE: _("There is no video to be had at this link."),
     Code.METHOD_NOT_ALLOWED: _("This address does not take such requests."),
+    Code.NOT_ACCEPTABLE: _("This answer cannot be had in the format asked for."),
+    Code.BODY_NOT_SUPPORTED: _("This address does not take bodies of this type."),
     Code.MODEL_UNAVAILABLE: _("The detector could not be loaded. The file is kept: try again later."),
     Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),
 }

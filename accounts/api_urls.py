@@ -1,0 +1,7 @@
+"""What /api/v1/ has about accounts."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

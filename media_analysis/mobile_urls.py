@@ -1,0 +1,7 @@
+"""The phone apps' paths about videos and photos, at the site's root, with and without a slash at the end."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

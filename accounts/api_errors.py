@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404
+from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -40,12 +42,23 @@ def _translate(error: Exception, context: dict[str, Any]) -> SentinelError:  # n
             return SentinelError(Code.FORBIDDEN)
         case exceptions.NotFound() | Http404():
             return SentinelError(Code.NOT_FOUND)
+        case exceptions.Throttled():
+            return too_many_requests(error.wait)
         case exceptions.MethodNotAllowed():
             return SentinelError(Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(context["view"].allowed_methods)})
         case exceptions.UnsupportedMediaType():
             return SentinelError(Code.BODY_NOT_SUPPORTED)
         case exceptions.NotAcceptable():
             return SentinelError(Code.NOT_ACCEPTABLE)
-        case exceptions.ParseError() | exceptions.ValidationError():
+        case exceptions.ParseError() | exceptions.ValidationError() | SuspiciousOperation():
             return SentinelError(Code.INVALID_FIELD)
     return SentinelError(Code.INTERNAL_ERROR)
+
+
+def too_many_requests(wait: float | None) -> SentinelError:
+    """After too many requests in a short time; `wait` is in seconds, None where it is not known."""
+    return SentinelError(
+        Code.RATE_LIMITED,
+        text=_("Too many requests in a short time. Wait a little and try again."),
+        headers={"Retry-After": str(max(math.ceil(wait or 1), 1))},
+    )

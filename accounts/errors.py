@@ -114,12 +114,16 @@ TEXTS: dict[Code, Promise] = {
 class SentinelError(Exception):
     """A refusal or failure with a machine name.
 
-    ``params`` fill the placeholders of its text. ``headers`` go with an HTTP answer.
+    ``text`` says more than the usual text of the code; ``params`` fill the placeholders of either. ``headers`` go
+    with an HTTP answer.
     """
 
-    def __init__(self, code: Code, *, headers: dict[str, str] | None = None, **params: Any) -> None:
+    def __init__(
+        self, code: Code, *, text: Promise | str | None = None, headers: dict[str, str] | None = None, **params: Any
+    ) -> None:
         super().__init__(str(code))
         self.code = code
+        self._text = text
         self.params = params
         self.headers = headers or {}
 
@@ -130,6 +134,8 @@ class SentinelError(Exception):
     @property
     def text(self) -> str:
         """The text in the active language."""
+        if self._text is not None:
+            return str(self._text) % self.params if self.params else str(self._text)
         return text_of(self.code, **self.params)
 
 

@@ -12,7 +12,10 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
+from django.views.csrf import csrf_failure as default_csrf_failure
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.defaults import bad_request as default_bad_request
+from django.views.defaults import permission_denied as default_permission_denied
 from django.views.defaults import server_error as default_server_error
 
 from accounts.answers import answer_error, is_api
@@ -31,6 +34,24 @@ EVIDENCE_CACHE = "private, max-age=86400, immutable"
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer_error(request, SentinelError(Code.NOT_FOUND))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_api(request.path):
+        return answer_error(request, SentinelError(Code.INVALID_FIELD))
+    return default_bad_request(request, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_api(request.path):
+        return answer_error(request, SentinelError(Code.FORBIDDEN))
+    return default_permission_denied(request, exception)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    if is_api(request.path):
+        return answer_error(request, SentinelError(Code.FORBIDDEN))
+    return default_csrf_failure(request, reason)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "media_analysis.middleware.OversizedBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "accounts.middleware.RateLimitHeaders",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -222,9 +223,16 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 20,
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.throttles.PerUser", "accounts.throttles.PerAddress"],
+    # So many proxies in front are believed about the caller's address; without any, nobody is.
+    "NUM_PROXIES": 1 if env.bool("SENTINEL_BEHIND_PROXY", default=False) else 0,
     "EXCEPTION_HANDLER": "accounts.api_errors.handle_exception",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+# Requests in a period (s, min, hour, day); empty for no limit.
+SENTINEL_API_RATE_USER = env("SENTINEL_API_RATE_USER", default="300/min")
+SENTINEL_API_RATE_ANONYMOUS = env("SENTINEL_API_RATE_ANONYMOUS", default="60/min")
+SENTINEL_API_RATE_SIGN_UP = env("SENTINEL_API_RATE_SIGN_UP", default="30/hour")
 # Tokens of the phone apps. A log-in is an AppSession that all its tokens name; see accounts/tokens.py.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
@@ -259,6 +267,7 @@ SPECTACULAR_SETTINGS = {
 SENTINEL_HTTPS = env.bool("SENTINEL_HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SENTINEL_HTTPS
 SESSION_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "media_analysis.views.csrf_failure"
 SECURE_SSL_REDIRECT = SENTINEL_HTTPS
 SECURE_HSTS_SECONDS = env.int("SENTINEL_HSTS_SECONDS", default=0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0

@@ -6,10 +6,13 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView
 
 from media_analysis.views import home
+from sentinel_site.api_docs import RedocView, SwaggerView, developers
 
 admin.site.site_header = _("Sentinel administration")
 admin.site.site_title = _("Sentinel")
 
+handler400 = "media_analysis.views.bad_request"
+handler403 = "media_analysis.views.forbidden"
 handler404 = "media_analysis.views.not_found"
 handler500 = "media_analysis.views.server_error"
 
@@ -28,6 +31,9 @@ urlpatterns = [
     path("", include("media_analysis.mobile_urls")),
     path("", include("reports.mobile_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SwaggerView.as_view(), name="swagger"),
+    path("api/docs/redoc/", RedocView.as_view(), name="redoc"),
+    path("developers/", developers, name="developers"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]

@@ -38,6 +38,10 @@ class SiteProcess:
             "SENTINEL_DATA_DIR": str(data),
             "PYTHONUNBUFFERED": "1",
             "DJANGO_SETTINGS_MODULE": "sentinel_site.settings",
+            # All come from one address here; tests of the rates ask for their own.
+            "SENTINEL_API_RATE_USER": "",
+            "SENTINEL_API_RATE_ANONYMOUS": "",
+            "SENTINEL_API_RATE_SIGN_UP": "",
             **environment,
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

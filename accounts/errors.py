@@ -32,16 +32,25 @@ class Code(StrEnum):
     VIDEO_NOT_FOUND = "video_not_found"
     IMAGE_NOT_FOUND = "image_not_found"
     NOT_FINISHED = "not_finished"
+    NO_RESULT = "no_result"
     ALREADY_EXISTS = "already_exists"
     INVALID_FIELD = "invalid_field"
     KEY_REUSED = "idempotency_key_reused"
     UPLOAD_CONFLICT = "upload_conflict"
+    UPLOAD_UNFINISHED = "upload_unfinished"
+    UPLOAD_LOCKED = "upload_locked"
+    UPLOAD_TOO_LARGE = "upload_too_large"
+    TOO_MANY_UPLOADS = "too_many_uploads"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    TUS_VERSION = "tus_version_not_supported"
+    NOT_FAILED = "not_failed"
     LINK_NOT_SUPPORTED = "link_not_supported"
     LINK_UNREACHABLE = "link_unreachable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
     BODY_NOT_SUPPORTED = "body_not_supported"
     MODEL_UNAVAILABLE = "model_unavailable"
+    LANGUAGE_UNAVAILABLE = "language_unavailable"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -62,16 +71,27 @@ STATUS: dict[Code, int] = {
     Code.VIDEO_NOT_FOUND: 404,
     Code.IMAGE_NOT_FOUND: 404,
     Code.NOT_FINISHED: 409,
+    Code.NO_RESULT: 409,
     Code.ALREADY_EXISTS: 409,
     Code.INVALID_FIELD: 400,
     Code.KEY_REUSED: 422,
     Code.UPLOAD_CONFLICT: 409,
+    Code.UPLOAD_UNFINISHED: 409,
+    Code.UPLOAD_LOCKED: 423,
+    # The tus protocol wants this number where the eleven endpoints answer 412, and has that for versions.
+    Code.UPLOAD_TOO_LARGE: 413,
+    Code.TOO_MANY_UPLOADS: 409,
+    # Also the tus protocol's, and nobody else's.
+    Code.CHECKSUM_MISMATCH: 460,
+    Code.TUS_VERSION: 412,
+    Code.NOT_FAILED: 409,
     Code.LINK_NOT_SUPPORTED: 422,
     Code.LINK_UNREACHABLE: 422,
     Code.METHOD_NOT_ALLOWED: 405,
     Code.NOT_ACCEPTABLE: 406,
     Code.BODY_NOT_SUPPORTED: 415,
     Code.MODEL_UNAVAILABLE: 503,
+    Code.LANGUAGE_UNAVAILABLE: 503,
     Code.INTERNAL_ERROR: 500,
 }
 
@@ -97,16 +117,25 @@ TEXTS: dict[Code, Promise] = {
     Code.VIDEO_NOT_FOUND: _("Video not found"),
     Code.IMAGE_NOT_FOUND: _("Image not found"),
     Code.NOT_FINISHED: _("The examination is not finished yet."),
+    Code.NO_RESULT: _("The examination failed, so there is no report. Have the file examined again."),
     Code.ALREADY_EXISTS: _("This user name or e-mail address is taken."),
     Code.INVALID_FIELD: _("Something in the request is not right."),
     Code.KEY_REUSED: _("This Idempotency-Key was used for another file."),
     Code.UPLOAD_CONFLICT: _("The upload stands elsewhere than this part begins: ask how far it is and go on there."),
+    Code.UPLOAD_UNFINISHED: _("The upload is not complete yet: send the rest first."),
+    Code.UPLOAD_LOCKED: _("Another request is at work on this upload. Try again in a moment."),
+    Code.UPLOAD_TOO_LARGE: _("The file is larger than %(megabytes)s MB, or than was announced."),
+    Code.TOO_MANY_UPLOADS: _("You have %(uploads)s uploads open. Have one examined or delete one first."),
+    Code.CHECKSUM_MISMATCH: _("The part did not arrive as it was sent. Send it again."),
+    Code.TUS_VERSION: _("This address speaks version 1.0.0 of the tus protocol."),
+    Code.NOT_FAILED: _("Only a failed examination can be tried again."),
     Code.LINK_NOT_SUPPORTED: _("Links cannot be examined yet. Download the video and upload the file."),
     Code.LINK_UNREACHABLE: _("There is no video to be had at this link."),
     Code.METHOD_NOT_ALLOWED: _("This address does not take such requests."),
     Code.NOT_ACCEPTABLE: _("This answer cannot be had in the format asked for."),
     Code.BODY_NOT_SUPPORTED: _("This address does not take bodies of this type."),
     Code.MODEL_UNAVAILABLE: _("The detector could not be loaded. The file is kept: try again later."),
+    Code.LANGUAGE_UNAVAILABLE: _("This server cannot make reports in this language. Ask for the English one."),
     Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),
 }
 
@@ -115,17 +144,24 @@ class SentinelError(Exception):
     """A refusal or failure with a machine name.
 
     ``text`` says more than the usual text of the code; ``params`` fill the placeholders of either. ``headers`` go
-    with an HTTP answer.
+    with an HTTP answer. ``errors`` say what is wrong with which field.
     """
 
     def __init__(
-        self, code: Code, *, text: Promise | str | None = None, headers: dict[str, str] | None = None, **params: Any
+        self,
+        code: Code,
+        *,
+        text: Promise | str | None = None,
+        headers: dict[str, str] | None = None,
+        errors: dict[str, list[str]] | None = None,
+        **params: Any,
     ) -> None:
         super().__init__(str(code))
         self.code = code
         self._text = text
         self.params = params
         self.headers = headers or {}
+        self.errors = errors or {}
 
     @property
     def status(self) -> int:
@@ -147,5 +183,6 @@ def text_of(code: Code | str, **params: Any) -> str:
         "seconds": settings.SENTINEL_MAX_DURATION_SECONDS,
         "frame_rate": settings.SENTINEL_MAX_FRAME_RATE,
         "limit": settings.SENTINEL_DAILY_LIMIT,
+        "uploads": settings.SENTINEL_MAX_UPLOADS,
     }
     return gettext(str(TEXTS[known])) % {**defaults, **params} if "%(" in str(TEXTS[known]) else str(TEXTS[known])

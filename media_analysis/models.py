@@ -127,6 +127,8 @@ class ResumableUpload(models.Model):
     public_id = PublicIdField()
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="uploads", verbose_name=_("owner"))
     name = models.CharField(_("name as received"), max_length=255)
+    # The Upload-Metadata header as it came: the protocol wants it back so.
+    metadata = models.CharField(_("metadata"), max_length=4096, blank=True)
     size = models.BigIntegerField(_("size in bytes"))
     created_at = models.DateTimeField(_("begun"), default=timezone.now)
     expires_at = models.DateTimeField(_("kept until"))
@@ -333,3 +335,39 @@ class Feedback(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class LiveEvent(models.Model):
+    """One thing that a running analysis told, for those who watch: see :mod:`media_analysis.live`.
+
+    Each try is a stream of its own, named by its claim, with numbers from 0 without a gap. Rows live as long as
+    somebody may watch, and go soon after the end.
+    """
+
+    class Kind(models.TextChoices):
+        MEDIA = "media", _("file read")
+        FRAME = "frame", _("frame searched")
+        FACE = "face", _("face judged")
+        PERSON = "person", _("person found")
+        CONCLUDED = "concluded", _("concluded")
+
+    analysis = models.ForeignKey(
+        Analysis, models.CASCADE, related_name="live_events", verbose_name=_("analysis"), db_index=False
+    )
+    stream = models.CharField(_("claim of the try"), max_length=24)
+    number = models.PositiveIntegerField(_("number"))
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
+    payload = models.JSONField(_("content"))
+    created_at = models.DateTimeField(_("written"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("live event")
+        verbose_name_plural = _("live events")
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["analysis", "stream", "number"], name="one_live_event_per_number"),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="live_event_age")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.number}"

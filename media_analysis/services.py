@@ -48,12 +48,14 @@ def submit_media(
     staged: StagedFile,
     idempotency_key: str = "",
     case_details: Mapping[str, Any] | None = None,
+    media_id: str = "",
 ) -> Analysis:
     """Accept one file for examination: the one way in, for every intake.
 
     `idempotency_key` is the client's name for this request: asked again under it with the same file, by however many
     callers at once, the answer is the one analysis, and nothing more is spent. `case_details` are fields of
-    :class:`CaseDetails`; without any that is filled there is no case.
+    :class:`CaseDetails`; without any that is filled there is no case. `media_id` is the public id that the file shall
+    have, where the client knows it by one already.
 
     Returns the queued analysis. Raises :class:`SentinelError` with the codes of
     :func:`media_analysis.validators.probe_media`, ``rate_limited``, or ``idempotency_key_reused`` for a key that
@@ -65,7 +67,7 @@ def submit_media(
     if not limits.remaining(owner):
         raise daily_limit_reached(owner)
     info = validators.probe_media(staged)
-    media_id, analysis_id = new_public_id(), new_public_id()
+    media_id, analysis_id = media_id or new_public_id(), new_public_id()
     name = _store(staged, media_id)
     try:
         with transaction.atomic():
@@ -91,7 +93,7 @@ def submit_media(
     except BaseException as error:
         default_storage.delete(name)
         # Where transactions mean nothing, what was written and spent has to be undone by hand.
-        Media.objects.filter(public_id=media_id).delete()
+        Media.objects.filter(public_id=media_id, file=name).delete()
         limits.give_back(analysis_id)
         if isinstance(error, IntegrityError | limits.DailyLimitReached) and (
             earlier := _submitted_before(owner, idempotency_key, staged)
@@ -230,14 +232,14 @@ def retry_analysis(analysis: Analysis) -> bool:
     return bool(queued)
 
 
-def delete_media(media: Media) -> None:
-    """Remove a file with everything made from it; a receipt with its hashes stays.
+def delete_media(media: Media) -> DeletionReceipt:
+    """Remove a file with everything made from it; returns the receipt with its hashes, which stays.
 
     Marked first, so that it is gone for its owner at once and housekeeping can complete what an interruption leaves.
     """
     now = timezone.now()
     Media.objects.filter(pk=media.pk, deleted_at__isnull=True).update(deleted_at=now)
-    DeletionReceipt.objects.get_or_create(
+    receipt, _ = DeletionReceipt.objects.get_or_create(
         media_public_id=media.public_id,
         defaults={
             "owner_id": media.owner_id,
@@ -254,6 +256,7 @@ def delete_media(media: Media) -> None:
     default_storage.delete(stored)
     default_storage.delete(stored.rpartition("/")[0])
     media.delete()
+    return receipt
 
 
 def requeue_stalled() -> int:

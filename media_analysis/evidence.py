@@ -1,4 +1,4 @@
-"""The pictures that go with a result: face crops and key frames, as JPEG files in the storage.
+"""The pictures that go with a result: face crops, key frames, a photo with its faces boxed, as JPEG in the storage.
 
 Each try of an analysis has a folder of its own, so that a late try never touches the pictures of the one that counted.
 """
@@ -13,7 +13,11 @@ from django.core.files.storage import default_storage
 
 from media_analysis.models import Analysis
 
-NAME_PATTERN = r"(?:(?:crop|heat)-\d+-\d+|frame-\d+)\.jpg"
+# The photo with its faces boxed and their scores written on it; videos have none.
+LABELLED_NAME = "labelled.jpg"
+NAME_PATTERN = r"(?:(?:crop|heat)-\d+-\d+|frame-\d+|labelled)\.jpg"
+# Sampled frames of a try under way, which only those who watch it see.
+PREVIEW_PREFIX = "preview-"
 
 
 def crop_name(track: int, frame: int) -> str:
@@ -59,13 +63,44 @@ def _folder_of_try(analysis: Analysis) -> str:
 
 
 def _remove_folder(folder: str) -> None:
-    try:
-        folders, files = default_storage.listdir(folder)
-    except FileNotFoundError:
-        return
+    folders, files = _list(folder)
     for name in folders:
         _remove_folder(f"{folder}/{name}")
     for name in files:
         default_storage.delete(f"{folder}/{name}")
     # The storage for local folders removes an empty folder so; others have no folders.
     default_storage.delete(folder)
+
+
+def _list(folder: str) -> tuple[list[str], list[str]]:
+    """Folders and files in a folder, none if it is not there."""
+    try:
+        folders, files = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return [], []
+    return list(folders), list(files)
+
+
+def store_preview(analysis: Analysis, frame: int, jpeg: bytes) -> None:
+    """Save a sampled frame of this try while it runs, for those who watch."""
+    default_storage.save(preview_path(analysis.public_id, analysis.claim_token, frame), ContentFile(jpeg))
+
+
+def preview_path(public_id: str, claim_token: str, frame: int) -> str:
+    """The storage name of a sampled frame of one try of an analysis, whether it is there or not."""
+    return f"analyses/{public_id}/{claim_token}/{PREVIEW_PREFIX}{frame}.jpg"
+
+
+def discard_previews(analysis: Analysis, *, but_of: str = "") -> None:
+    """Delete the sampled frames of all tries, `but_of` the one with this claim. What belongs to a result stays."""
+    folder = f"analyses/{analysis.public_id}"
+    tries, _ = _list(folder)
+    for claim_token in tries:
+        if claim_token == but_of:
+            continue
+        _, files = _list(f"{folder}/{claim_token}")
+        previews = [name for name in files if name.startswith(PREVIEW_PREFIX)]
+        for name in previews:
+            default_storage.delete(f"{folder}/{claim_token}/{name}")
+        if len(previews) == len(files):
+            default_storage.delete(f"{folder}/{claim_token}")

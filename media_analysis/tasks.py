@@ -89,3 +89,6 @@ class Pictures:
 
     def add_heat_map(self, track: int, frame: int, jpeg: bytes) -> None:
         self.by_name[evidence.heat_name(track, frame)] = jpeg
+
+    def add_labelled(self, jpeg: bytes) -> None:
+        self.by_name[evidence.LABELLED_NAME] = jpeg

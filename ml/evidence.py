@@ -2,7 +2,8 @@
 
 The pipeline hands each picture to an :class:`EvidenceSink` as soon as it has it, as JPEG bytes, and forgets it. A sink
 writes to storage, pushes to a page, or both; :class:`Evidence` keeps everything, for small uses and tests.
-No boxes are drawn: they are in the result, in pixels of the upright frame, whose size `MediaInfo` tells.
+No boxes are drawn: they are in the result, in pixels of the upright frame, whose size `MediaInfo` tells. The one
+exception is a photo's labelled picture (:mod:`ml.labelling`), which leaves the site by itself.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class EvidenceSink(Protocol):
     """Takes the pictures of one analysis. Called from the thread that runs it; may raise to stop it.
 
     Order: `add_frame` for each sampled frame in order of time, each followed by `add_crop` for its faces; at the end
-    `add_key_frame` and `add_heat_map`, most suspicious first. Nothing comes of a file that is NOT_ASSESSABLE except
-    the frames.
+    `add_key_frame` and `add_heat_map`, most suspicious first, then `add_labelled` for a photo. Nothing comes of a file
+    that is NOT_ASSESSABLE except the frames and the labelled picture.
     """
 
     def add_frame(self, frame: SampledFrame, jpeg: bytes, faces: Sequence[JudgedFace]) -> None:
@@ -57,6 +58,9 @@ class EvidenceSink(Protocol):
     def add_heat_map(self, track: int, frame: int, jpeg: bytes) -> None:
         """The most suspicious face of a key frame with what the network looked at laid over it in colours."""
 
+    def add_labelled(self, jpeg: bytes) -> None:
+        """The photo with its judged faces boxed and their scores written on, at most 2560 pixels wide or high."""
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -67,6 +71,7 @@ class Evidence:
     crops: dict[tuple[int, int], bytes] = field(default_factory=dict)
     key_frames: dict[int, bytes] = field(default_factory=dict)
     heat_maps: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    labelled: bytes | None = None
 
     def add_frame(self, frame: SampledFrame, jpeg: bytes, faces: Sequence[JudgedFace]) -> None:
         self.frames[frame.index] = jpeg
@@ -80,6 +85,9 @@ class Evidence:
 
     def add_heat_map(self, track: int, frame: int, jpeg: bytes) -> None:
         self.heat_maps[track, frame] = jpeg
+
+    def add_labelled(self, jpeg: bytes) -> None:
+        self.labelled = jpeg
 
 
 def shrink(picture: Picture, size: int) -> Picture:

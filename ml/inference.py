@@ -63,12 +63,13 @@ from ml.faces.tracks import (
     looks_of,
     needed_faces,
 )
+from ml.labelling import LABELLED_SIZE, LabelledFace, label_faces
 from ml.media.facts import read_facts
 from ml.media.frames import SAMPLED_FRAMES, FrameSampler, VideoPicture
 from ml.media.photos import read_photo
 from ml.media.probe import probe
 from ml.stability import check_stability
-from ml.verdict import conclude, interleaved_halves, weigh_copies
+from ml.verdict import call, conclude, interleaved_halves, weigh_copies
 
 Scores = NDArray[np.float32]
 Crop = NDArray[np.uint8]
@@ -95,11 +96,12 @@ class _Looked:
 
 @dataclass(slots=True)
 class _Sample:
-    """All sampled frames in order, and what reading the file showed."""
+    """All sampled frames in order, and what reading the file showed. ``photo`` is kept to be labelled."""
 
     looked: list[_Looked]
     facts: dict[str, Any] = field(default_factory=dict)
     usable: bool = True
+    photo: Crop | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -337,7 +339,9 @@ def analyze_image(
     picture = VideoPicture(0, 0.0, read_photo(job.path))
     job.tell(MediaRead(job.info, 1))
     job.progress.report(Stage.FINDING_FACES, READ_DONE)
-    sample = _Sample(list(_look([picture], job)))
+    sample = _Sample(
+        list(_look([picture], job)), photo=shrink(picture.pixels, LABELLED_SIZE) if evidence is not None else None
+    )
     job.progress.report(Stage.FINDING_FACES, SEARCH_DONE)
     sightings = sample.looked[0].sightings
     people = _everyone([sightings]) if parity else find_people_in_photo(sightings)
@@ -488,6 +492,7 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
             verdict = weigh_copies(verdict, stability, spec.thresholds)
         outcome, reason, confidence = verdict.outcome, verdict.reason, verdict.confidence
         settings["interleaved_halves"] = halves
+    _label(job, sample, tracks, outcome)
     for track in tracks:
         job.tell(PersonFound(track))
     result = AnalysisResult(
@@ -592,6 +597,21 @@ def _show_worst(
         evidence.add_heat_map(faces[place].track, found.frame.index, to_jpeg(shrink(heat, HEAT_MAP_SIZE)))
         if len(shown) == KEY_FRAMES:
             return
+
+
+def _label(job: _Job, sample: _Sample, tracks: Sequence[TrackResult], outcome: Outcome) -> None:
+    """Hand over the labelled picture of a photo. It never says more of a face than the verdict `outcome` does."""
+    if job.evidence is None or sample.photo is None:
+        return
+    worst = max(tracks, key=lambda track: track.fake_probability, default=None)
+    faces = []
+    for track in tracks:
+        called = outcome if track is worst else call(track.fake_probability, job.detector.spec.thresholds)
+        if called is Outcome.FAKE and outcome is not Outcome.FAKE:
+            called = Outcome.INCONCLUSIVE
+        faces += [LabelledFace(track.index + 1, face.box, face.fake_probability, called) for face in track.faces]
+    scale = sample.photo.shape[1] / job.info.width
+    job.evidence.add_labelled(to_jpeg(label_faces(sample.photo, faces, scale=scale)))
 
 
 def _timestamps(

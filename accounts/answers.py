@@ -19,8 +19,9 @@ def is_api(path: str) -> bool:
 
 
 def error_body(error: SentinelError) -> dict[str, Any]:
-    """The one shape of every JSON error."""
-    return {"code": error.status, "message": error.text, "success": False, "error": str(error.code)}
+    """The one shape of every JSON error; `errors` is there where fields are to blame."""
+    body = {"code": error.status, "message": error.text, "success": False, "error": str(error.code)}
+    return {**body, "errors": error.errors} if error.errors else body
 
 
 def answer_error(request: HttpRequest, error: SentinelError) -> HttpResponse:

@@ -25,10 +25,21 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     if known.code is Code.INTERNAL_ERROR:
         logger.exception("Unexpected error in %s", context["view"].__class__.__name__, exc_info=error)
     set_rollback()
-    body = error_body(known)
-    if isinstance(error, exceptions.ValidationError):
-        body["errors"] = error.detail
-    return Response(body, status=known.status, headers=known.headers)
+    return Response(error_body(known), status=known.status, headers=known.headers)
+
+
+def field_errors(detail: Any, name: str = "") -> dict[str, list[str]]:
+    """What DRF says of wrong fields in one flat shape: a list of texts for each field, inner fields as ``outer.inner``.
+
+    What is wrong with the whole stands under ``non_field_errors``.
+    """
+    if isinstance(detail, dict):
+        flat: dict[str, list[str]] = {}
+        for key, inner in detail.items():
+            flat |= field_errors(inner, f"{name}.{key}" if name else str(key))
+        return flat
+    texts = detail if isinstance(detail, list) else [detail]
+    return {name or "non_field_errors": [str(text) for text in texts]}
 
 
 def _translate(error: Exception, context: dict[str, Any]) -> SentinelError:  # noqa: PLR0911 -- one line a kind
@@ -50,7 +61,9 @@ def _translate(error: Exception, context: dict[str, Any]) -> SentinelError:  # n
             return SentinelError(Code.BODY_NOT_SUPPORTED)
         case exceptions.NotAcceptable():
             return SentinelError(Code.NOT_ACCEPTABLE)
-        case exceptions.ParseError() | exceptions.ValidationError() | SuspiciousOperation():
+        case exceptions.ValidationError():
+            return SentinelError(Code.INVALID_FIELD, errors=field_errors(error.detail))
+        case exceptions.ParseError() | SuspiciousOperation():
             return SentinelError(Code.INVALID_FIELD)
     return SentinelError(Code.INTERNAL_ERROR)
 

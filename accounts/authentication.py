@@ -12,6 +12,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
 from accounts import tokens
+from accounts.language import activate_language_of
 from accounts.models import User
 
 
@@ -30,6 +31,7 @@ class TokenAuthentication(JWTAuthentication):
         user = tokens.user_of(validated_token)
         if user is None:
             raise AuthenticationFailed
+        activate_language_of(user)
         return user
 
     def authenticate_header(self, request: Any) -> str:

@@ -9,17 +9,37 @@ from accounts.models import User
 
 
 class UsernameOrEmailBackend(ModelBackend):
-    """Log-in with a user name or an e-mail address.
+    """Log-in with a user name, an e-mail address, or both of one account.
 
-    User names cannot contain ``@`` (see :class:`accounts.forms.SignUpForm`), so the two never collide.
+    User names cannot contain ``@`` (see :class:`accounts.forms.SignUpForm`), so the two never collide. One password
+    is hashed whatever is given, so that the time does not tell who has an account.
     """
 
-    def authenticate(
-        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
-    ) -> Any:
-        if username and "@" in username:
-            # An unknown address goes on as it is: Django then hashes once in vain, so that the time tells nothing.
-            username = (
-                User.objects.filter(email=username.lower()).values_list("username", flat=True).first() or username
-            )
-        return super().authenticate(request, username=username, password=password, **kwargs)
+    def authenticate(  # type: ignore[override]
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        email: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        if password is None or not (username or email):
+            return None
+        user = _find(username, email)
+        if user is None:
+            User().set_password(password)
+            return None
+        return user if user.check_password(password) and self.user_can_authenticate(user) else None
+
+
+def _find(username: str | None, email: str | None) -> User | None:
+    """Whose all the given names are."""
+    found = User.objects.all()
+    if email:
+        found = found.filter(email=email.lower())
+    if username and "@" in username:
+        # An administrator's command may have made a name with an @.
+        found = found.filter(email=username.lower()) or found.filter(username=username)
+    elif username:
+        found = found.filter(username=username)
+    return found.first()

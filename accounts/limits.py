@@ -33,10 +33,14 @@ def next_reset() -> datetime:
     return datetime.combine(today() + timedelta(days=1), time.min, tzinfo=_zone())
 
 
+def used(user: User) -> int:
+    """Classifications spent today."""
+    return UsageEntry.objects.filter(user=user, day=today()).count()
+
+
 def remaining(user: User) -> int:
     """Classifications left today, never below 0."""
-    used = UsageEntry.objects.filter(user=user, day=today()).count()
-    return max(limit_of(user) - used, 0)
+    return max(limit_of(user) - used(user), 0)
 
 
 def spend(user: User, reference: str) -> None:
@@ -48,12 +52,12 @@ def spend(user: User, reference: str) -> None:
     if UsageEntry.objects.filter(reference=reference).exists():
         return
     day = today()
-    used = set(UsageEntry.objects.filter(user=user, day=day).values_list("slot", flat=True))
+    taken = set(UsageEntry.objects.filter(user=user, day=day).values_list("slot", flat=True))
     limit = limit_of(user)
-    if len(used) >= limit:
+    if len(taken) >= limit:
         raise DailyLimitReached
     for slot in range(1, limit + 1):
-        if slot in used:
+        if slot in taken:
             continue
         try:
             with transaction.atomic():

@@ -33,8 +33,18 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        """Whatever way a password is changed or an account deactivated, all devices are logged out by it."""
         self.email = self.email.lower()
+        existed = not self._state.adding
+        # Django keeps a password that was set in the clear until it is saved.
+        password_changed = self._password is not None
         super().save(*args, **kwargs)
+        if existed and (password_changed or not self.is_active):
+            self.end_app_sessions()
+
+    def end_app_sessions(self) -> int:
+        """Log all devices out; returns how many."""
+        return self.app_sessions.filter(ended_at__isnull=True).update(ended_at=timezone.now())
 
 
 class UsageEntry(models.Model):

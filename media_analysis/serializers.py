@@ -6,6 +6,7 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.serializers import ErrorOutput as ErrorOutput
 from media_analysis.feedback import MAX_COMMENT_LENGTH
 from media_analysis.model_cards import ModelFacts
 from media_analysis.models import Analysis, Feedback, Media
@@ -15,13 +16,6 @@ from media_analysis.wording import reason_text, verdict_text
 
 class UploadInput(serializers.Serializer[None]):
     file = serializers.FileField(help_text="The video or photo, judged by its content.")
-
-
-class ErrorOutput(serializers.Serializer[None]):
-    code = serializers.IntegerField(help_text="The HTTP status.")
-    message = serializers.CharField(help_text="A text for the user, in the language asked for.")
-    success = serializers.BooleanField(help_text="Always false.")
-    error = serializers.CharField(help_text="The machine name of the error.")
 
 
 class MediaOutput(serializers.ModelSerializer[Media]):

@@ -200,6 +200,7 @@ class Analysis(models.Model):
     confidence = models.FloatField(_("confidence in percent"), null=True, blank=True)
     real_frames = models.PositiveIntegerField(_("frames called real"), null=True, blank=True)
     fake_frames = models.PositiveIntegerField(_("frames called fake"), null=True, blank=True)
+    timestamps = models.JSONField(_("stretches called fake, in seconds"), default=list, blank=True)
     detector = models.CharField(_("detector"), max_length=64, blank=True)
     detector_version = models.CharField(_("detector version"), max_length=32, blank=True)
     weights_sha256 = models.JSONField(_("SHA-256 of the weights"), default=list, blank=True)

@@ -31,7 +31,7 @@ from media_analysis import evidence, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
 from media_analysis.uploads import StagedFile
 from ml import __version__
-from ml.contracts import MediaInfo
+from ml.contracts import MediaInfo, MediaKind
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,9 @@ def submit_media(
     idempotency_key: str = "",
     case_details: Mapping[str, Any] | None = None,
     media_id: str = "",
+    kind: Media.Kind | None = None,
 ) -> Analysis:
-    """Accept one file for examination: the one way in, for every intake.
+    """Accept one file for examination: the one way in, for every intake. With `kind`, only a file of that kind.
 
     `idempotency_key` is the client's name for this request: asked again under it with the same file, by however many
     callers at once, the answer is the one analysis, and nothing more is spent. `case_details` are fields of
@@ -66,7 +67,7 @@ def submit_media(
         return earlier
     if not limits.remaining(owner):
         raise daily_limit_reached(owner)
-    info = validators.probe_media(staged)
+    info = validators.probe_media(staged, kind=MediaKind(kind) if kind else None)
     media_id, analysis_id = media_id or new_public_id(), new_public_id()
     name = _store(staged, media_id)
     try:
@@ -170,6 +171,7 @@ def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mappin
         confidence=result["confidence"],
         real_frames=result["real_frames"],
         fake_frames=result["fake_frames"],
+        timestamps=result["timestamps"],
         detector=result["detector"],
         detector_version=result["detector_version"],
         weights_sha256=result["weights_sha256"],

@@ -54,7 +54,7 @@ def _translate(error: Exception, context: dict[str, Any]) -> SentinelError:  # n
         case exceptions.NotFound() | Http404():
             return SentinelError(Code.NOT_FOUND)
         case exceptions.Throttled():
-            return too_many_requests(error.wait)
+            return too_many_requests(error.wait)  # type: ignore[attr-defined]
         case exceptions.MethodNotAllowed():
             return SentinelError(Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(context["view"].allowed_methods)})
         case exceptions.UnsupportedMediaType():

@@ -15,7 +15,7 @@ class UsernameOrEmailBackend(ModelBackend):
     is hashed whatever is given, so that the time does not tell who has an account.
     """
 
-    def authenticate(  # type: ignore[override]
+    def authenticate(
         self,
         request: HttpRequest | None,
         username: str | None = None,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from accounts.mobile_api import LogInView, SignUpView
+
+urlpatterns = [
+    re_path(r"^users/signup/?$", SignUpView.as_view(), name="mobile-signup"),
+    re_path(r"^users/login/?$", LogInView.as_view(), name="mobile-login"),
+]

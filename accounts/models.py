@@ -24,6 +24,15 @@ class User(AbstractUser):
     language = models.CharField(
         _("language"), max_length=10, blank=True, help_text=_("A language code; empty to follow the browser.")
     )
+    notify_by_email = models.BooleanField(
+        _("e-mail when an examination ends"), default=False, help_text=_("To the address of this account.")
+    )
+    # Off unless asked for: a push message lies on the lock screen for everybody to read.
+    notify_details = models.BooleanField(
+        _("file names in push messages and e-mails"),
+        default=False,
+        help_text=_("Others may read a message on a locked screen. The result is never in it."),
+    )
     # Set first when they delete their account: from then on nobody can log in, and whatever interrupts
     # the removal of their media, housekeeping completes it.
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
@@ -37,7 +46,7 @@ class User(AbstractUser):
         self.email = self.email.lower()
         existed = not self._state.adding
         # Django keeps a password that was set in the clear until it is saved.
-        password_changed = self._password is not None
+        password_changed = self._password is not None  # type: ignore[attr-defined]
         super().save(*args, **kwargs)
         if existed and (password_changed or not self.is_active):
             self.end_app_sessions()

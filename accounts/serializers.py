@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from accounts import limits
+from accounts.api_errors import field_errors
 from accounts.models import AppSession, PushDevice, User
 from accounts.push import validate_auth, validate_endpoint, validate_point
 from accounts.tokens import MAX_DEVICE_LENGTH, TokenPair
@@ -35,12 +37,24 @@ def password_field(help_text: str, **options: Any) -> TextField:
     return TextField(max_length=MAX_PASSWORD_LENGTH, help_text=help_text, **options)
 
 
+def text_fields(shape: type[serializers.Serializer[Any]], data: Any) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Those fields of a body that have the shape's types, and what is wrong with the others.
+
+    What is right goes on to a form, so that everything that is wrong can be said at once.
+    """
+    checked = shape(data=data)
+    wrong = {} if checked.is_valid() else field_errors(checked.errors)
+    if not isinstance(data, Mapping):
+        return {}, wrong
+    return {name: data[name] for name in checked.get_fields() if name in data and name not in wrong}, wrong
+
+
 class ErrorOutput(serializers.Serializer[None]):
     code = serializers.IntegerField(help_text="The HTTP status.")
     message = serializers.CharField(help_text="A text for the user, in the language asked for.")
     success = serializers.BooleanField(help_text="Always false.")
     error = serializers.CharField(help_text="The machine name of the error.")
-    errors = serializers.DictField(
+    errors = serializers.DictField(  # type: ignore[assignment]
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
         help_text="What is wrong with which field, where fields are to blame: texts for the user by field name.",

@@ -265,6 +265,12 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "SERVERS": [{"url": "/", "description": "This site"}],
+    "EXTERNAL_DOCS": {"url": "/developers/", "description": "The guide for app developers, with examples to copy"},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "sentinel_site.api_schema.complete_schema",
+    ],
 }
 
 # Security. Cookies and HSTS follow the address the site is served at.

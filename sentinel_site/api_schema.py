@@ -1,0 +1,164 @@
+"""What the OpenAPI schema says of every operation alike, so that views need not repeat it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from accounts.answers import error_body
+from accounts.errors import STATUS, Code, SentinelError
+from accounts.schema import TOO_MANY_REQUESTS
+
+Node = dict[str, Any]
+
+METHODS = ("get", "post", "put", "patch", "delete")
+ERROR = "ErrorOutput"
+
+TAGS = [
+    {"name": "account", "description": "Signing up, the profile, the password, today's limit, push devices, leaving."},
+    {"name": "tokens", "description": "Logging in and out on a device, and going on after the hour of a token."},
+    {"name": "analyses", "description": "Submitting videos and photos, following them, results, opinions, deletion."},
+    {"name": "uploads", "description": "Sending a file in pieces, which a bad network cannot spoil."},
+    {"name": "models", "description": "The detectors of this site and how often they err."},
+    {"name": "reports", "description": "Results as documents to print and hand on."},
+    {"name": "service", "description": "Whether the site works."},
+    {
+        "name": "mobile",
+        "description": "The eleven addresses that phone apps in the field call. They take JSON, form and multipart "
+        "bodies, with or without a slash at the end of the path. New apps use `/api/v1/`.",
+    },
+]
+
+DESCRIPTION = """\
+Tell fabricated videos and photos of people from original ones.
+
+Every error has the same shape and one of the machine names of `ErrorOutput`. Texts are for users, in the language of
+`Accept-Language` or of the account. A failure is never a score: look at `status` and `outcome` before any number.
+
+The guide with examples to copy is at [/developers/](/developers/).
+"""
+
+# How the generated operations are called: these are the methods of clients.
+OPERATION_IDS: dict[tuple[str, str], str] = {}
+
+RATE_HEADERS: Node = {
+    "X-RateLimit-Limit": "Requests that you may send in the period.",
+    "X-RateLimit-Remaining": "How many of them are left.",
+    "X-RateLimit-Reset": "In how many seconds all of them are there again.",
+}
+
+
+def rate_limit_headers() -> Node:
+    """Components for the headers that every answer may carry, and the one of a refusal."""
+    whole = {"type": "integer", "minimum": 0}
+    headers: Node = {name: {"description": text, "schema": whole} for name, text in RATE_HEADERS.items()}
+    return {**headers, "Retry-After": {"description": "In how many seconds to try again.", "schema": whole}}
+
+
+def complete_schema(result: Node, generator: Any, **_options: Any) -> Node:
+    """A postprocessing hook of drf-spectacular: paths, names, the error's shape, headers, and shared answers."""
+    result["info"]["description"] = DESCRIPTION
+    result["tags"] = TAGS
+    components = result["components"]
+    components["schemas"][ERROR] = error_schema(components["schemas"].get(ERROR, {}))
+    components["headers"] = rate_limit_headers()
+    result["paths"] = _without_optional_slashes(result["paths"])
+    for path, operations in result["paths"].items():
+        for method in METHODS:
+            if operation := operations.get(method):
+                _complete(operation, OPERATION_IDS.get((method, path)))
+    components["responses"] = _share_refusals(result["paths"])
+    return result
+
+
+def error_schema(written: Node) -> Node:
+    """The one shape of errors, with all machine names."""
+    fields = written.get("properties", {})
+    statuses = sorted(set(STATUS.values()))
+    return {
+        **written,
+        "type": "object",
+        "description": "A refusal or failure. Programs go by `error`, people read `message`.",
+        "properties": {
+            **fields,
+            "code": {"type": "integer", "enum": statuses, "description": "The HTTP status."},
+            "success": {"type": "boolean", "const": False, "description": "Always false."},
+            "error": {"type": "string", "enum": sorted(Code), "description": "The machine name of the error."},
+        },
+    }
+
+
+def _without_optional_slashes(paths: Node) -> Node:
+    """The phone apps' paths match with and without a slash at the end: the contract's way of writing is without."""
+    return {path.removesuffix("/?$").removesuffix("/?").replace("/?", ""): found for path, found in paths.items()}
+
+
+def _complete(operation: Node, name: str | None) -> None:
+    if name:
+        operation["operationId"] = name
+    answers = operation["responses"]
+    if "406" not in answers:
+        answers["406"] = _refusal(SentinelError(Code.NOT_ACCEPTABLE))
+    if "429" not in answers:
+        answers["429"] = _refusal(TOO_MANY_REQUESTS)
+    if operation.get("security") and {} not in operation["security"] and "401" not in answers:
+        answers["401"] = _refusal(SentinelError(Code.NOT_AUTHENTICATED))
+    if operation.get("requestBody") and "415" not in answers:
+        answers["415"] = _refusal(SentinelError(Code.BODY_NOT_SUPPORTED))
+    for status, answer in answers.items():
+        names = [*RATE_HEADERS, *(["Retry-After"] if status == "429" else [])]
+        answer["headers"] = {
+            **{name: {"$ref": f"#/components/headers/{name}"} for name in names},
+            **answer.get("headers", {}),
+        }
+    operation["responses"] = dict(sorted(answers.items()))
+
+
+def _refusal(error: SentinelError) -> Node:
+    return {
+        "description": error.text,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": f"#/components/schemas/{ERROR}"},
+                "examples": {_camel(error.code): {"value": error_body(error), "summary": str(error.code)}},
+            }
+        },
+    }
+
+
+def _share_refusals(paths: Node) -> Node:
+    """Move refusals that several operations answer alike into components, each named after its errors."""
+    seen: dict[str, list[tuple[Node, str]]] = {}
+    for operations in paths.values():
+        for method in METHODS:
+            answers = operations.get(method, {}).get("responses", {})
+            for status, answer in answers.items():
+                if int(status) >= 400:
+                    seen.setdefault(json.dumps([status, answer], sort_keys=True), []).append((answers, status))
+    shared: Node = {}
+    for places in seen.values():
+        if len(places) == 1:
+            continue
+        answers, status = places[0]
+        answer = answers[status]
+        name = _unused_name(answer, shared)
+        shared[name] = answer
+        for holder, at in places:
+            holder[at] = {"$ref": f"#/components/responses/{name}"}
+    return dict(sorted(shared.items()))
+
+
+def _unused_name(answer: Node, taken: Node) -> str:
+    examples = answer["content"]["application/json"].get("examples", {})
+    codes = dict.fromkeys(example["value"]["error"] for example in examples.values())
+    name = "".join(map(_camel, codes)) or "Refusal"
+    number = 2
+    unused = name
+    while unused in taken:
+        unused = f"{name}{number}"
+        number += 1
+    return unused
+
+
+def _camel(code: str) -> str:
+    return "".join(part.capitalize() for part in code.split("_"))

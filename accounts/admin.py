@@ -1,11 +1,19 @@
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts import tokens
+from accounts.forms import LanguageField
 from accounts.limits import limit_of, remaining
-from accounts.models import UsageEntry, User
+from accounts.models import AppSession, PushDevice, UsageEntry, User
+from accounts.services import close_account
 
 
 @admin.register(User)
@@ -15,7 +23,7 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
     readonly_fields = ("public_id", "last_login", "date_joined", "left_today")
     fieldsets = (
         (None, {"fields": ("public_id", "username", "password")}),
-        (_("Person"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Person"), {"fields": ("first_name", "last_name", "email", "language")}),
         (_("Limits"), {"fields": ("daily_limit", "left_today")}),
         (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         (_("Dates"), {"fields": ("last_login", "date_joined")}),
@@ -23,6 +31,21 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
     add_fieldsets = (
         (None, {"classes": ("wide",), "fields": ("username", "email", "usable_password", "password1", "password2")}),
     )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest | None, **options: Any) -> Any:
+        return (
+            LanguageField()
+            if db_field.name == "language"
+            else super().formfield_for_dbfield(db_field, request, **options)
+        )
+
+    def delete_model(self, request: HttpRequest, user: User) -> None:
+        """As if they had deleted their account: housekeeping removes the files too, which a cascade would leave."""
+        close_account(user)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            close_account(user)
 
     @admin.display(description=_("daily limit"))
     def limit(self, user: User) -> int:
@@ -33,15 +56,54 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
         return remaining(user)
 
 
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """To be looked at. What may be done is an action."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 @admin.register(UsageEntry)
-class UsageEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class UsageEntryAdmin(ReadOnlyAdmin):
     list_display = ("user", "day", "slot", "reference", "created_at")
     list_filter = ("day",)
     search_fields = ("user__username", "user__email", "reference")
     raw_id_fields = ("user",)
 
-    def has_change_permission(self, request: object, obj: object = None) -> bool:
+
+@admin.register(AppSession)
+class AppSessionAdmin(ReadOnlyAdmin):
+    list_display = ("user", "device", "created_at", "last_used_at", "ended_at")
+    list_filter = ("ended_at", "last_used_at")
+    search_fields = ("user__username", "user__email", "device", "public_id")
+    list_select_related = ("user",)
+    actions = ("end_sessions",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_add_permission(self, request: object) -> bool:
-        return False
+    def has_end_sessions_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_appsession")
+
+    @admin.action(description=_("Log these devices out"), permissions=["end_sessions"])
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[AppSession]) -> None:
+        sessions = queryset.filter(ended_at__isnull=True)
+        for session in sessions:
+            tokens.end_session(session.public_id)
+        self.message_user(request, _("The devices are logged out."), messages.SUCCESS)
+
+
+@admin.register(PushDevice)
+class PushDeviceAdmin(ReadOnlyAdmin):
+    list_display = ("user", "name", "push_service", "created_at")
+    search_fields = ("user__username", "user__email", "name", "public_id")
+    list_select_related = ("user",)
+    # Who has the rest could send messages in our place.
+    fields = ("public_id", "user", "name", "push_service", "created_at")
+
+    @admin.display(description=_("push service"))
+    def push_service(self, device: PushDevice) -> str:
+        return urlsplit(device.endpoint).netloc

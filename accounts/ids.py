@@ -6,6 +6,7 @@ import secrets
 
 from django.core.validators import RegexValidator
 from django.db import models
+from django.urls import register_converter
 from django.utils.translation import gettext_lazy as _
 
 PUBLIC_ID_LENGTH = 24
@@ -48,3 +49,6 @@ class PublicIdConverter:
 
     def to_url(self, value: str) -> str:
         return value
+
+
+register_converter(PublicIdConverter, "public_id")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.signals import user_logged_in
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.forms.models import ModelForm, model_to_dict
 from django.http import HttpRequest
 from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
 from accounts import tokens
 from accounts.errors import Code, SentinelError
@@ -120,7 +126,24 @@ def change_password(request: HttpRequest, user: User, *, old: str, new: str) -> 
 def close_account(user: User) -> None:
     """Delete an account: from now on nobody can use it, and housekeeping removes it with everything in it.
 
-    The rest is done by :mod:`media_analysis.account_deletion`, soon, and again after any interruption.
+    The rest is done by ``media_analysis.account_deletion``, within seconds, and again after any interruption.
     """
     User.objects.filter(pk=user.pk, deleted_at__isnull=True).update(deleted_at=timezone.now(), is_active=False)
     tokens.end_all_sessions(user)
+
+
+def remove_account(user: User) -> None:
+    """Remove an account and everything that names it. What it has elsewhere must be gone by now."""
+    OutstandingToken.objects.filter(user=user).delete()
+    names = Q(username__iexact=user.username) | Q(username__iexact=user.email)
+    for trace in (AccessAttempt, AccessFailureLog, AccessLog):
+        trace.objects.filter(names).delete()
+    about_users = ContentType.objects.get_for_model(User)
+    LogEntry.objects.filter(content_type=about_users, object_id=str(user.pk)).delete()
+    user.delete()
+
+
+def forget_ended() -> None:
+    """Delete the rows of sessions and tokens that are over."""
+    tokens.forget_ended()
+    SessionStore.clear_expired()

@@ -1,13 +1,17 @@
 from django.contrib.auth import views as auth
 from django.urls import path, reverse_lazy
 
+from accounts import views
 from accounts.forms import LogInForm
-from accounts.views import SignUpView
 
 app_name = "accounts"
 
 urlpatterns = [
-    path("signup/", SignUpView.as_view(), name="signup"),
+    path("", views.account, name="account"),
+    path("delete/", views.delete, name="delete"),
+    path("devices/end/", views.end_all_devices, name="end_all_devices"),
+    path("devices/<public_id:public_id>/end/", views.end_device, name="end_device"),
+    path("signup/", views.SignUpView.as_view(), name="signup"),
     path(
         "login/",
         auth.LoginView.as_view(

@@ -1,11 +1,26 @@
+"""The pages about one's account."""
+
 from __future__ import annotations
 
-from django.contrib.auth import login
-from django.http import HttpResponse
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import login, logout
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
 from django.views.generic import FormView
 
-from accounts.forms import SignUpForm
+from accounts import limits, services, tokens
+from accounts.answers import answer_error
+from accounts.errors import Code, SentinelError
+from accounts.forms import DeleteAccountForm, ProfileForm, SignUpForm
+from accounts.language import activate_language_of
+from accounts.models import User
 
 
 class SignUpView(FormView[SignUpForm]):
@@ -14,6 +29,77 @@ class SignUpView(FormView[SignUpForm]):
     success_url = reverse_lazy("home")
 
     def form_valid(self, form: SignUpForm) -> HttpResponse:
-        user = form.save()
+        try:
+            user = services.save(form)
+        except SentinelError as error:
+            form.add_error(None, error.text)
+            return self.form_invalid(form)
         login(self.request, user, backend="accounts.backends.UsernameOrEmailBackend")
         return super().form_valid(form)
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+@login_required
+def account(request: HttpRequest) -> HttpResponse:
+    user: Any = request.user
+    form = ProfileForm(
+        request.POST if request.method == "POST" else None,
+        # Checking a form writes into its user: not into the one that the page's header shows.
+        instance=User.objects.get(pk=user.pk),
+        confirm=lambda password: services.is_password_of(request, user, password),
+    )
+    if form.is_valid():
+        try:
+            activate_language_of(services.save(form))
+        except SentinelError as error:
+            form.add_error(None, error.text)
+        else:
+            messages.success(request, _("Your account is changed."))
+            return redirect("accounts:account")
+    context = {
+        "form": form,
+        "daily_limit": limits.limit_of(user),
+        "remaining": limits.remaining(user),
+        "resets_at": limits.next_reset(),
+        "devices": tokens.sessions_of(user),
+    }
+    return render(request, "accounts/account.html", context, status=400 if form.is_bound else 200)
+
+
+@require_POST
+@login_required
+def end_device(request: HttpRequest, public_id: str) -> HttpResponse:
+    user: Any = request.user
+    device = tokens.sessions_of(user).filter(public_id=public_id).first()
+    if device is None:
+        return answer_error(request, SentinelError(Code.NOT_FOUND))
+    tokens.end_session(device.public_id)
+    messages.success(request, _("The device is logged out."))
+    return redirect("accounts:account")
+
+
+@require_POST
+@login_required
+def end_all_devices(request: HttpRequest) -> HttpResponse:
+    user: Any = request.user
+    tokens.end_all_sessions(user)
+    messages.success(request, _("All devices are logged out."))
+    return redirect("accounts:account")
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+@login_required
+def delete(request: HttpRequest) -> HttpResponse:
+    user: Any = request.user
+    form = DeleteAccountForm(
+        request.POST if request.method == "POST" else None,
+        confirm=lambda password: services.is_password_of(request, user, password),
+    )
+    if not form.is_valid():
+        return render(request, "accounts/delete.html", {"form": form}, status=400 if form.is_bound else 200)
+    services.close_account(user)
+    logout(request)
+    messages.success(request, _("Your account is deleted. Everything in it is being removed."))
+    return redirect("home")

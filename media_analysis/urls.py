@@ -1,11 +1,8 @@
-from django.urls import path, re_path, register_converter
+from django.urls import path, re_path
 
-from accounts.ids import PublicIdConverter
 from media_analysis import views
 from media_analysis.evidence import NAME_PATTERN
 from media_analysis.model_cards import PICTURE_PATTERN
-
-register_converter(PublicIdConverter, "public_id")
 
 app_name = "media_analysis"
 

@@ -142,7 +142,7 @@ def test_altered_tokens_open_nothing(
 ) -> None:
     pair = tokens.log_in(owner)
     if options.get("algorithm") == "none":
-        access, refresh = (jwt.encode(claims(token), None, algorithm="none") for token in (pair.access, pair.refresh))
+        access, refresh = (jwt.encode(claims(token), "", algorithm="none") for token in (pair.access, pair.refresh))
     else:
         access, refresh = (signed(changes, token, **options) for token in (pair.access, pair.refresh))
     assert not opens(client, access)

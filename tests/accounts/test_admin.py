@@ -1,0 +1,85 @@
+"""What administrators see of accounts, and what they can do."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from accounts import tokens
+from accounts.models import AppSession, PushDevice, User
+
+pytestmark = pytest.mark.django_db
+
+SESSIONS = reverse("admin:accounts_appsession_changelist")
+DEVICES = reverse("admin:accounts_pushdevice_changelist")
+
+
+def make_device(user: User) -> PushDevice:
+    return PushDevice.objects.create(
+        user=user, name="Phone", endpoint="https://push.example.net/send/secret", p256dh="point", auth="shared-secret"
+    )
+
+
+def test_administrators_log_devices_out(as_admin: Client, owner: User) -> None:
+    for _ in range(2):
+        tokens.log_in(owner)
+    first, second = AppSession.objects.all()
+    answer = as_admin.post(SESSIONS, {"action": "end_sessions", "_selected_action": [first.pk]})
+    assert answer.status_code == 302
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert first.ended_at is not None
+    assert second.ended_at is None
+
+
+def test_who_may_only_look_logs_nobody_out(client: Client, stranger: User, owner: User) -> None:
+    stranger.is_staff = True
+    stranger.save()
+    stranger.user_permissions.add(Permission.objects.get(codename="view_appsession"))
+    client.force_login(stranger, backend="accounts.backends.UsernameOrEmailBackend")
+    tokens.log_in(owner)
+    session = AppSession.objects.get()
+    assert client.get(SESSIONS).status_code == 200
+    client.post(SESSIONS, {"action": "end_sessions", "_selected_action": [session.pk]})
+    session.refresh_from_db()
+    assert session.ended_at is None
+
+
+def test_sessions_and_devices_are_only_looked_at(as_admin: Client, owner: User) -> None:
+    tokens.log_in(owner)
+    for name, row in (("appsession", AppSession.objects.get()), ("pushdevice", make_device(owner))):
+        page = reverse(f"admin:accounts_{name}_change", args=[row.pk])
+        assert as_admin.get(page).status_code == 200
+        assert as_admin.post(page, {"device": "other", "name": "other"}).status_code == 403
+        assert as_admin.get(reverse(f"admin:accounts_{name}_add")).status_code == 403
+
+
+def test_the_secrets_of_a_push_device_are_on_no_page(as_admin: Client, owner: User) -> None:
+    device = make_device(owner)
+    for address in (DEVICES, reverse("admin:accounts_pushdevice_change", args=[device.pk])):
+        page = as_admin.get(address).content.decode()
+        assert "push.example.net" in page
+        assert "shared-secret" not in page
+        assert "/send/secret" not in page
+
+
+def test_the_language_of_a_user_is_one_of_the_sites(as_admin: Client, owner: User) -> None:
+    page = as_admin.get(reverse("admin:accounts_user_change", args=[owner.pk]))
+    field = page.context["adminform"].form.fields["language"]
+    assert [code for code, _ in field.choices] == ["", "en"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_deleting_a_user_closes_the_account_so_that_the_files_go_too(
+    as_admin: Client, owner: User, at_once: bool
+) -> None:
+    if at_once:
+        address = reverse("admin:accounts_user_changelist")
+        as_admin.post(address, {"action": "delete_selected", "_selected_action": [owner.pk], "post": "yes"})
+    else:
+        as_admin.post(reverse("admin:accounts_user_delete", args=[owner.pk]), {"post": "yes"})
+    owner.refresh_from_db()
+    assert owner.deleted_at is not None
+    assert not owner.is_active

@@ -8,6 +8,7 @@ from typing import Any
 from django.urls import reverse
 
 from media_analysis import evidence
+from media_analysis.case_details import case_of, case_rows
 from media_analysis.models import Analysis
 from media_analysis.wording import reason_text, verdict_text
 from reports.curve import Curve, draw_curve
@@ -117,6 +118,8 @@ class Report:
     votes: tuple[Votes, ...]
     copies: tuple[CopyTried, ...]
     copies_of: float
+    case: tuple[tuple[str, str], ...]
+    labelled_url: str
 
 
 def present(analysis: Analysis) -> Report:
@@ -148,6 +151,8 @@ def present(analysis: Analysis) -> Report:
         votes=_votes(found, tracks),
         copies=tuple(CopyTried(each["copy"], 100 * each["fake_probability"]) for each in stability.get("copies", [])),
         copies_of=100 * stability.get("original", 0.0),
+        case=case_rows(case_of(analysis)),
+        labelled_url=_url(analysis, evidence.LABELLED_NAME, kept),
     )
 
 

@@ -414,7 +414,9 @@ def make_image_row(owner: User, **fields: Any) -> Analysis:
     assert claimed is not None
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "JPEG")
-    services.finish_analysis(claimed, a_result(**fields), {"labelled.jpg": picture.getvalue()})
+    services.finish_analysis(
+        claimed, a_result(**fields), {"frame-9.jpg": picture.getvalue(), "labelled.jpg": picture.getvalue()}
+    )
     return Analysis.objects.get(pk=claimed.pk)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.test import Client
 from django.utils.html import escape
 
 from accounts.models import User
-from media_analysis.models import Analysis
+from media_analysis.models import Analysis, CaseDetails, Submission
 from reports.curve import LOOKS, draw_curve
 from reports.presentation import present
 from tests.media_analysis.factories import FACE, a_result, make_analysis, make_media
@@ -219,3 +220,29 @@ def test_results_from_before_these_facts_are_shown_without_them(as_owner: Client
     assert "Content Credentials" not in page
     assert "How the scores were counted" not in page
     assert "worse copies" not in page
+
+
+def test_a_case_is_shown_with_what_is_filled_and_escaped(owner: User, as_owner: Client) -> None:
+    analysis = make_done(owner, "FAKE", 0.91)
+    assert "The case" not in read(as_owner, analysis)
+    submission = Submission.objects.create(media=analysis.media, submitted_by=owner, source="api")
+    CaseDetails.objects.create(
+        submission=submission,
+        case_id="17/2026",
+        officer_name="<b>Ashok</b>",
+        fir_date=date(2026, 11, 22),
+        fir_description="One\ntwo",
+        gender="female",
+    )
+    page = read(as_owner, analysis)
+    for text in (
+        "The case",
+        "Case number",
+        "17/2026",
+        escape("<b>Ashok</b>"),
+        "22 November 2026",
+        "One<br>two",
+        "Female",
+    ):
+        assert text.lower() in page.lower(), text
+    assert "Police station" not in page

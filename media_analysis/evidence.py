@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -103,4 +104,6 @@ def discard_previews(analysis: Analysis, *, but_of: str = "") -> None:
         for name in previews:
             default_storage.delete(f"{folder}/{claim_token}/{name}")
         if len(previews) == len(files):
-            default_storage.delete(f"{folder}/{claim_token}")
+            # A try thought dead may just be writing there: what it leaves goes with the analysis.
+            with suppress(OSError):
+                default_storage.delete(f"{folder}/{claim_token}")

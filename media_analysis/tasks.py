@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.errors import Code
-from media_analysis import evidence, services
+from media_analysis import evidence, live, services
 from media_analysis.models import Analysis
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from ml.contracts import AnalysisError, SampledFrame
@@ -35,12 +35,14 @@ def run_analysis(pk: int) -> None:
             services.finish_analysis(analysis, result, pictures)
     except AnalysisTaken:
         logger.info("Analysis %s was taken away or deleted: stopped", analysis)
+        evidence.discard_try(analysis)
     except AnalysisError as error:
         logger.warning("Analysis %s failed: %s", analysis, error)
         services.fail_analysis(analysis, Code(error.code))
     except Exception:
         logger.exception("Analysis %s broke off on try %s", analysis, analysis.attempts)
         services.release_analysis(analysis, Code.INTERNAL_ERROR)
+    live.nudge(analysis)
 
 
 def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -48,14 +50,18 @@ def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict
     detector = chosen_detector()
     pictures = Pictures()
     path = services.media_path(analysis.media)
-    result = analyze(
-        path,
-        detector,
-        face_detector=face_detector(),
-        on_progress=report_progress,
-        evidence=pictures,
-        stability=settings.SENTINEL_STABILITY_CHECK,
-    )
+    thresholds = detector.spec.thresholds
+    shown = live.ThresholdsPayload(fake=thresholds.fake, real=thresholds.real, frame=thresholds.frame)
+    with live.LiveStream(analysis, shown) as tell:
+        result = analyze(
+            path,
+            detector,
+            face_detector=face_detector(),
+            on_progress=report_progress,
+            on_event=tell,
+            evidence=pictures,
+            stability=settings.SENTINEL_STABILITY_CHECK,
+        )
     return result.to_dict(), pictures.by_name
 
 

@@ -17,6 +17,11 @@ urlpatterns = [
         views.evidence_picture,
         name="evidence",
     ),
+    path(
+        "analyses/<public_id:public_id>/live/<public_id:stream>/<int:frame>.jpg",
+        views.live_picture,
+        name="live_picture",
+    ),
     path("media/<public_id:public_id>/delete/", views.delete, name="delete"),
     path("models/", views.models, name="models"),
     path("models/<str:name>/", views.model, name="model"),

@@ -20,7 +20,7 @@ from django.views.defaults import server_error as default_server_error
 
 from accounts.answers import answer_error, is_api
 from accounts.errors import Code, SentinelError
-from media_analysis import evidence, model_cards, selectors, services
+from media_analysis import evidence, live, model_cards, selectors, services
 from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
 from media_analysis.forms import FeedbackForm, HistoryFilterForm
@@ -134,6 +134,17 @@ def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> Htt
     # Small, and read whole: a streamed answer from synchronous code is read whole too under ASGI, with a warning.
     with default_storage.open(stored) as picture:
         return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE})
+
+
+@require_GET
+@page
+def live_picture(request: SignedInRequest, public_id: str, stream: str, frame: int) -> HttpResponse:
+    """A sampled frame of a try under way, for those who came too late to see it through the socket."""
+    analysis = selectors.get_analysis(request.user, public_id)
+    jpeg = live.read_picture(analysis.public_id, stream, frame)
+    if jpeg is None:
+        raise SentinelError(Code.NOT_FOUND)
+    return HttpResponse(jpeg, content_type="image/jpeg")
 
 
 @require_http_methods(["GET", "POST"])

@@ -2,6 +2,7 @@
 
 import os
 
+from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sentinel_site.settings")
@@ -10,5 +11,9 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402 -- settings exist only from here on
 
 from sentinel_site.bodies import LimitBody  # noqa: E402
+from sentinel_site.sockets import application as sockets  # noqa: E402
 
-application = LimitBody(django_application, max_upload_bytes=settings.SENTINEL_MAX_UPLOAD_BYTES)
+application = LimitBody(
+    ProtocolTypeRouter({"http": django_application, "websocket": sockets}),
+    max_upload_bytes=settings.SENTINEL_MAX_UPLOAD_BYTES,
+)

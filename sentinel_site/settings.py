@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import django_stubs_ext
 import environ
@@ -195,6 +196,17 @@ SENTINEL_STALLED_AFTER_SECONDS = env.float("SENTINEL_STALLED_AFTER_SECONDS", def
 # A queued one is enqueued again after so long, in case its message was lost.
 SENTINEL_REQUEUE_AFTER_SECONDS = env.float("SENTINEL_REQUEUE_AFTER_SECONDS", default=120.0)
 SENTINEL_ANALYSIS_TIMEOUT_SECONDS = env.int("SENTINEL_ANALYSIS_TIMEOUT_SECONDS", default=900)
+# What was shown while an analysis ran, and its sampled frames, are deleted so long after its end.
+SENTINEL_LIVE_KEEP_SECONDS = env.float("SENTINEL_LIVE_KEEP_SECONDS", default=60.0)
+# Where workers nudge web processes that there is news; without it, those look into the database by themselves.
+CHANNEL_REDIS_URL = env("CHANNEL_REDIS_URL", default="")
+CHANNEL_LAYERS: dict[str, Any] = {}
+if CHANNEL_REDIS_URL:
+    redis_host = {"address": CHANNEL_REDIS_URL, "socket_timeout": 10.0, "socket_connect_timeout": 2.0}
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [redis_host], "prefix": "sentinel"},
+    }
 Q_CLUSTER = {
     "name": "sentinel",
     "label": _("Queue"),

@@ -5,7 +5,16 @@ from __future__ import annotations
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
-from media_analysis.api import AnalysisViewSet, FeedbackView, ModelListView, ModelView
+from media_analysis.api import (
+    AnalysisViewSet,
+    FeedbackView,
+    ModelListView,
+    ModelView,
+    PictureView,
+    ReceiptListView,
+)
+from media_analysis.api_health import HealthView, LiveView
+from media_analysis.api_uploads import UploadListView, UploadView
 
 router = SimpleRouter()
 router.register("analyses", AnalysisViewSet, basename="analysis")
@@ -13,6 +22,12 @@ router.register("analyses", AnalysisViewSet, basename="analysis")
 urlpatterns = [
     path("", include((router.urls, "api"))),
     path("analyses/<public_id:public_id>/feedback/", FeedbackView.as_view(), name="feedback-api"),
+    path("analyses/<public_id:public_id>/pictures/<str:name>", PictureView.as_view(), name="picture-api"),
+    path("uploads/", UploadListView.as_view(), name="uploads-api"),
+    path("uploads/<public_id:public_id>/", UploadView.as_view(), name="upload-api"),
+    path("receipts/", ReceiptListView.as_view(), name="receipts-api"),
+    path("health/", HealthView.as_view(), name="health-api"),
+    path("live/", LiveView.as_view(), name="live-api"),
     path("models/", ModelListView.as_view(), name="models-api"),
     path("models/<str:name>/", ModelView.as_view(), name="model-api"),
 ]

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from media_analysis import live, services
+from media_analysis import health, live, resumable, services
 from media_analysis.models import Analysis, Media
 
 logger = logging.getLogger(__name__)
@@ -81,3 +81,9 @@ def tidy_up() -> None:
     services.requeue_stalled()
     services.complete_deletions()
     live.discard_finished()
+
+
+def sweep_expired() -> None:
+    """Delete what is kept for a time only: resumable uploads, and the last words of workers that are gone."""
+    resumable.sweep_uploads()
+    health.sweep_workers()

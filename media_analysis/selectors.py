@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -15,7 +17,10 @@ def media_visible_to(user: User) -> QuerySet[Media]:
 
 
 def analyses_visible_to(user: User) -> QuerySet[Analysis]:
-    return Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True).select_related("media")
+    """Newest first."""
+    seen = Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True).select_related("media")
+    # By the file's time, which an index holds for each owner: the analysis's own would mean sorting all of theirs.
+    return seen.order_by("-media__created_at", "-media_id", "-id")
 
 
 def get_analysis(user: User, public_id: str) -> Analysis:
@@ -34,14 +39,30 @@ def get_media(user: User, public_id: str) -> Media:
     return media
 
 
-def filter_analyses(analyses: QuerySet[Analysis], *, state: str = "", name: str = "") -> QuerySet[Analysis]:
-    """Narrow down by a status or outcome (an unknown one changes nothing) and by part of the file's name."""
+def filter_analyses(
+    analyses: QuerySet[Analysis],
+    *,
+    state: str = "",
+    name: str = "",
+    kind: str = "",
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+) -> QuerySet[Analysis]:
+    """Narrow down by a status or outcome (an unknown one changes nothing), by part of the file's name, by its kind, and
+    by when it was received: at `created_after` or later, before `created_before`.
+    """
     if state in Analysis.Status.values:
         analyses = analyses.filter(status=state)
     elif state in Analysis.Outcome.values:
         analyses = analyses.filter(status=Analysis.Status.DONE, outcome=state)
     if name:
         analyses = analyses.filter(media__original_name__icontains=name)
+    if kind:
+        analyses = analyses.filter(media__kind=kind)
+    if created_after is not None:
+        analyses = analyses.filter(media__created_at__gte=created_after)
+    if created_before is not None:
+        analyses = analyses.filter(media__created_at__lt=created_before)
     return analyses
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.errors import Code
-from media_analysis import evidence, live, services
+from media_analysis import evidence, health, live, services
 from media_analysis.models import Analysis
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from ml.contracts import AnalysisError, SampledFrame
@@ -68,9 +68,11 @@ def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict
 @lru_cache(maxsize=1)
 def chosen_detector() -> Detector:
     """The detector of the settings, loaded once in the life of a worker process."""
-    return load_detector(
+    detector = load_detector(
         settings.SENTINEL_DETECTOR, weights=[Path(path) for path in settings.SENTINEL_DETECTOR_WEIGHTS]
     )
+    health.announce_detector(detector.spec.name, detector.spec.version)
+    return detector
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
-"""Refusing oversized request bodies before they are read."""
+"""Refusing oversized request bodies before they are read, and keeping parts of uploads that break off."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
+# A part of a resumable upload: as much of it as came is worth keeping, unless it was to be checked as a whole.
+PART_TYPE = b"application/offset+octet-stream"
+CHECKSUM_HEADER = b"upload-checksum"
+
 BODY_HEADERS = {b"content-length", b"content-type", b"transfer-encoding"}
 
 
@@ -25,6 +30,9 @@ class LimitBody:
     too large is not read at all, and one that grows too large on the way is cut off. Django then sees a request
     without a body, and a mark on its scope by which :class:`media_analysis.middleware.OversizedBodyMiddleware` gives
     the usual refusal.
+
+    A part of a resumable upload whose sender is cut off ends where it was cut off: Django would otherwise throw away
+    all that came of it, and a phone would send the same again and again.
     """
 
     def __init__(self, application: Application, *, max_upload_bytes: int) -> None:
@@ -35,16 +43,27 @@ class LimitBody:
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self.limit:
             await self._refuse(scope, receive, send)
             return
         received = 0
+        ended = cut_off = False
+        keep = scope["method"] == "PATCH" and headers.get(b"content-type") == PART_TYPE
+        keep = keep and CHECKSUM_HEADER not in headers
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, ended, cut_off
+            if cut_off:
+                # Django listens for a disconnect while it works, and would stop.
+                await asyncio.Future()
             message = await receive()
+            if message["type"] == "http.disconnect" and keep and not ended:
+                cut_off = True
+                return {"type": "http.request", "body": b"", "more_body": False}
             if message["type"] == "http.request":
+                ended = not message.get("more_body", False)
                 received += len(message.get("body", b""))
                 if received > self.limit:
                     # Only a chunked body gets here: HTTP itself holds the others to what they announce.

@@ -277,6 +277,13 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Fields of the same name with different choices: what the schema shall call these.
+    "ENUM_NAME_OVERRIDES": {
+        "AnalysisStatusEnum": "media_analysis.models.Analysis.Status",
+        "AnalysisOutcomeEnum": "media_analysis.models.Analysis.Outcome",
+        "PictureKindEnum": "media_analysis.serializers.PICTURE_KINDS",
+        "MediaKindEnum": "media_analysis.models.Media.Kind",
+    },
     "SERVERS": [{"url": "/", "description": "This site"}],
     "EXTERNAL_DOCS": {"url": "/developers/", "description": "The guide for app developers, with examples to copy"},
     "POSTPROCESSING_HOOKS": [

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django_q.cluster import Cluster
 
-from media_analysis import housekeeping, services
+from media_analysis import health, housekeeping, services
 
 logger = logging.getLogger("sentinel.worker")
 
@@ -38,34 +38,41 @@ class Command(BaseCommand):
         services.tell_queue_again()
         # A connection must not be shared with the processes that are forked now.
         connections.close_all()
+        beat = health.WorkerBeat.begin()
         cluster = Cluster()
         cluster.start()
         self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR}.")
         watch = housekeeping.IdleWatch()
         next_sweep = 0.0
         while cluster.sentinel.is_alive():
-            next_sweep, stuck = look_after(watch, next_sweep)
+            next_sweep, stuck = look_after(beat, watch, next_sweep)
             if stuck:
                 logger.critical("Analyses wait and nobody works on them: starting anew")
                 os.kill(cluster.sentinel.pid, signal.SIGKILL)
+                beat.stopped()
                 sys.exit(EXIT_TRY_AGAIN)
             wait(cluster, TIDY_SECONDS)
+        beat.stopped()
         if not cluster.has_stopped:
             logger.critical("The queue's guard died: starting anew")
             sys.exit(EXIT_TRY_AGAIN)
 
 
-def look_after(watch: housekeeping.IdleWatch, next_sweep: float) -> tuple[float, bool]:
-    """One round of housekeeping.
+def look_after(
+    beat: health.WorkerBeat, watch: housekeeping.IdleWatch, next_sweep: float
+) -> tuple[float, bool]:
+    """One round of housekeeping, and a sign of life.
 
     Returns when the next sweep is due, on the monotonic clock, and whether the workers are stuck.
     """
     stuck = False
     try:
+        beat.alive()
         housekeeping.tidy_up()
         stuck = watch.is_stuck()
         if time.monotonic() >= next_sweep:
             housekeeping.sweep_abandoned_files()
+            housekeeping.sweep_expired()
             next_sweep = time.monotonic() + SWEEP_SECONDS
     except DatabaseError:
         # The database may be away for a moment; the next round tries again.

@@ -13,6 +13,7 @@ from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, re_path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -20,9 +21,18 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import SentinelError
-from media_analysis import evidence, selectors, services
+from media_analysis import evidence, health, selectors, services
 from media_analysis import feedback as feedback_service
-from media_analysis.models import Analysis, DeletionReceipt, Feedback, Media, Submission
+from media_analysis.models import (
+    Analysis,
+    CaseDetails,
+    DeletionReceipt,
+    Feedback,
+    Media,
+    ResumableUpload,
+    Submission,
+    WorkerState,
+)
 from media_analysis.wording import verdict_text
 
 CHUNK_BYTES = 256 * 1024
@@ -38,6 +48,32 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class ReadOnlyInline:
+    """Looked at, not changed."""
+
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+class CaseDetailsInline(ReadOnlyInline, admin.StackedInline):  # type: ignore[type-arg]
+    model = CaseDetails
+
+
+class SubmissionInline(ReadOnlyInline, admin.TabularInline):  # type: ignore[type-arg]
+    """Leads to the police case, which belongs to a submission."""
+
+    model = Submission
+    fields = ("public_id", "submitted_by", "source", "created_at")
+    readonly_fields = ("public_id",)
+    show_change_link = True
+
+
 @admin.register(Media)
 class MediaAdmin(ReadOnlyAdmin):
     list_display = ("public_id", "original_name", "owner", "kind", "duration", "size", "created_at", "deleted_at")
@@ -45,6 +81,7 @@ class MediaAdmin(ReadOnlyAdmin):
     search_fields = ("public_id", "original_name", "sha256", "md5", "owner__username", "owner__email")
     date_hierarchy = "created_at"
     list_select_related = ("owner",)
+    inlines = (SubmissionInline,)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """What goes with a file may go with it, though it cannot be deleted by itself."""
@@ -63,8 +100,16 @@ class MediaAdmin(ReadOnlyAdmin):
 class SubmissionAdmin(ReadOnlyAdmin):
     list_display = ("public_id", "media", "submitted_by", "source", "created_at")
     list_filter = ("source", "created_at")
-    search_fields = ("public_id", "media__public_id", "media__original_name", "submitted_by__username")
+    search_fields = (
+        "public_id",
+        "media__public_id",
+        "media__original_name",
+        "submitted_by__username",
+        "case_details__case_id",
+        "case_details__fir_id",
+    )
     list_select_related = ("media", "submitted_by")
+    inlines = (CaseDetailsInline,)
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -115,6 +160,36 @@ class DeletionReceiptAdmin(ReadOnlyAdmin):
     list_display = ("media_public_id", "owner", "sha256", "size", "deleted_at")
     search_fields = ("media_public_id", "sha256", "md5", "owner__username")
     list_select_related = ("owner",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(ResumableUpload)
+class ResumableUploadAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "owner", "name", "size", "created_at", "expires_at")
+    search_fields = ("public_id", "name", "owner__username")
+    list_select_related = ("owner",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(WorkerState)
+class WorkerStateAdmin(ReadOnlyAdmin):
+    """The workers, and above them how much there is to do."""
+
+    list_display = ("name", "is_alive", "detector", "detector_version", "started_at", "seen_at")
+
+    @admin.display(description=_("alive"), boolean=True)
+    def is_alive(self, worker: WorkerState) -> bool:
+        return timezone.now() - worker.seen_at < health.ALIVE_FOR
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        queue = health.queue_state()
+        summary = gettext("%(waiting)s waiting, %(running)s running")
+        title = summary % {"waiting": queue.waiting, "running": queue.running}
+        return super().changelist_view(request, {**(extra_context or {}), "title": title})
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False

@@ -3,10 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from accounts.api_errors import field_errors
+from media_analysis.case_details import FIELDS
+from media_analysis.case_serializers import CaseDetailsInput, filled
 from media_analysis.feedback import MAX_COMMENT_LENGTH
-from media_analysis.models import Analysis, Feedback
+from media_analysis.models import Analysis, CaseDetails, Feedback
 
 
 class HistoryFilterForm(forms.Form):
@@ -22,6 +26,44 @@ class HistoryFilterForm(forms.Form):
         ],
     )
     name = forms.CharField(label=_("Name contains"), required=False, max_length=255)
+
+
+class CaseDetailsForm(forms.Form):
+    """The police case that a file belongs to. The rules are those of the API, which also cleans what is filled in."""
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="case_%s")
+        # What is filled in, as fields of the model, once the form is valid.
+        self.case: dict[str, Any] = {}
+        for name in FIELDS:
+            self.fields[name] = _case_field(name)
+
+    def clean(self) -> None:
+        given = CaseDetailsInput(data=self.data)
+        if given.is_valid():
+            self.case = filled(given.validated_data)
+            return
+        for name, texts in field_errors(given.errors).items():
+            for text in texts:
+                self.add_error(name, text)
+
+
+def _case_field(name: str) -> forms.Field:
+    """Without rules of its own."""
+    column: Any = CaseDetails._meta.get_field(name)
+    attributes = {"maxlength": column.max_length} if column.max_length else {}
+    kinds: dict[str, forms.Widget] = {
+        "fir_date": forms.DateInput(attrs={"type": "date"}),
+        "fir_description": forms.Textarea(attrs={**attributes, "rows": 3}),
+        "complainant_address": forms.Textarea(attrs={**attributes, "rows": 3}),
+        "complainant_phone": forms.TextInput(attrs={**attributes, "type": "tel"}),
+        "complainant_email": forms.EmailInput(attrs=attributes),
+        "gender": forms.Select(choices=[("", "–"), *CaseDetails.Gender.choices]),
+    }
+    widget = kinds.get(name) or forms.TextInput(attrs=attributes)
+    # Somebody else's data: the browser is neither to fill in the officer's own nor to remember it.
+    widget.attrs["autocomplete"] = "off"
+    return forms.Field(label=capfirst(column.verbose_name), required=False, widget=widget)
 
 
 class FeedbackForm(forms.Form):

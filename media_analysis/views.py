@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.csrf import csrf_failure as default_csrf_failure
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.defaults import bad_request as default_bad_request
@@ -23,13 +24,16 @@ from accounts.errors import Code, SentinelError
 from media_analysis import evidence, live, model_cards, selectors, services
 from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
-from media_analysis.forms import FeedbackForm, HistoryFilterForm
+from media_analysis.forms import CaseDetailsForm, FeedbackForm, HistoryFilterForm
 from media_analysis.models import Feedback, Submission
 from media_analysis.uploads import stage_upload
 
 PAGE_SIZE = 20
 # Evidence never changes under its name, and only its owner's browser may keep it.
 EVIDENCE_CACHE = "private, max-age=86400, immutable"
+WRONG_CASE = gettext_lazy(
+    "Something in the case details is not right. See the fields marked below, then choose the file again."
+)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -73,15 +77,20 @@ def home(request: HttpRequest) -> HttpResponse:
 @page
 def classify(request: SignedInRequest) -> HttpResponse:
     error = None
+    case_form = CaseDetailsForm(request.POST if request.method == "POST" else None)
     if request.method == "POST":
         try:
+            if not case_form.is_valid():
+                raise SentinelError(Code.INVALID_FIELD, text=WRONG_CASE)
             staged = stage_upload(request.FILES.get("file"))
-            analysis = services.submit_media(owner=request.user, source=Submission.Source.WEB, staged=staged)
+            analysis = services.submit_media(
+                owner=request.user, source=Submission.Source.WEB, staged=staged, case_details=case_form.case
+            )
         except SentinelError as refused:
             error = refused
         else:
             return redirect("reports:result", public_id=analysis.public_id)
-    context = {**upload_context(request.user), "error": error}
+    context = {**upload_context(request.user), "error": error, "case_form": case_form}
     response = render(request, "media_analysis/classify.html", context, status=error.status if error else 200)
     for name, value in error.headers.items() if error else ():
         response[name] = value

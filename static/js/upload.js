@@ -1,4 +1,5 @@
-// The upload form: drag and drop, early refusal of what is too large, and a progress bar that can be cancelled.
+// The upload form: drag and drop, early refusal of what is too large, a progress bar that can be cancelled, and what
+// is wrong with the case details beside their fields.
 // Without this script the form posts as any other. All texts come from the form's data- attributes.
 
 const form = document.querySelector("[data-upload]");
@@ -15,6 +16,7 @@ if (form) {
   const announcement = find("announce");
   const submit = find("submit");
   const cancel = find("cancel");
+  const caseDetails = find("case");
   const texts = form.dataset;
   const language = document.documentElement.lang || "en";
   const maxBytes = Number(texts.maxBytes);
@@ -40,6 +42,36 @@ if (form) {
   const clearError = () => {
     errorBox.hidden = true;
     errorText.textContent = "";
+  };
+
+  const caseFields = [...caseDetails.querySelectorAll("[name]")];
+
+  const clearCaseErrors = () => {
+    caseDetails.querySelectorAll(".errorlist").forEach((list) => list.remove());
+    caseFields.forEach((field) => {
+      field.removeAttribute("aria-invalid");
+      field.removeAttribute("aria-describedby");
+    });
+  };
+
+  // Returns the first field that is wrong, if any is.
+  const showCaseErrors = (errors) => {
+    const wrong = caseFields.filter((field) => errors[field.name]);
+    wrong.forEach((field) => {
+      const list = document.createElement("ul");
+      list.className = "errorlist";
+      list.id = `${field.id}_error`;
+      errors[field.name].forEach((text) => {
+        const entry = document.createElement("li");
+        entry.textContent = text;
+        list.append(entry);
+      });
+      field.after(list);
+      field.setAttribute("aria-invalid", "true");
+      field.setAttribute("aria-describedby", list.id);
+    });
+    if (wrong.length) caseDetails.open = true;
+    return wrong[0];
   };
 
   const isTooLarge = (file) => {
@@ -110,12 +142,15 @@ if (form) {
       window.location.assign(texts.result.replace("0".repeat(24), answer.id));
       return;
     }
-    stop(answer.message || texts.textUnknown);
+    const wrong = showCaseErrors(answer.errors ?? {});
+    stop((wrong ? caseDetails.dataset.textWrong : answer.message) || texts.textUnknown);
+    wrong?.focus();
   };
 
   const send = (file) => {
     const body = new FormData();
     body.append("file", file);
+    caseFields.filter((field) => field.value).forEach((field) => body.append(field.name, field.value));
     request = new XMLHttpRequest();
     request.open("POST", texts.endpoint);
     request.setRequestHeader("Accept", "application/json");
@@ -138,6 +173,7 @@ if (form) {
     const file = input.files[0];
     if (!file || request) return;
     clearError();
+    clearCaseErrors();
     if (!isTooLarge(file)) send(file);
   });
 

@@ -15,6 +15,12 @@ from media_analysis.api import (
 )
 from media_analysis.api_health import HealthView, LiveView
 from media_analysis.api_uploads import UploadListView, UploadView
+from media_analysis.notification_api import (
+    NotificationListView,
+    NotificationReadView,
+    NotificationsReadView,
+    NotificationStateView,
+)
 
 router = SimpleRouter()
 router.register("analyses", AnalysisViewSet, basename="analysis")
@@ -28,6 +34,10 @@ urlpatterns = [
     path("receipts/", ReceiptListView.as_view(), name="receipts-api"),
     path("health/", HealthView.as_view(), name="health-api"),
     path("live/", LiveView.as_view(), name="live-api"),
+    path("notifications/", NotificationListView.as_view(), name="notifications-api"),
+    path("notifications/state/", NotificationStateView.as_view(), name="notification-state-api"),
+    path("notifications/read/", NotificationsReadView.as_view(), name="notifications-read-api"),
+    path("notifications/<public_id:public_id>/read/", NotificationReadView.as_view(), name="notification-read-api"),
     path("models/", ModelListView.as_view(), name="models-api"),
     path("models/<str:name>/", ModelView.as_view(), name="model-api"),
 ]

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.api_errors import field_errors
 from media_analysis.case_details import FIELDS
 from media_analysis.case_serializers import CaseDetailsInput, filled
+from accounts.models import User
 from media_analysis.feedback import MAX_COMMENT_LENGTH
 from media_analysis.models import Analysis, CaseDetails, Feedback
 
@@ -64,6 +65,14 @@ def _case_field(name: str) -> forms.Field:
     # Somebody else's data: the browser is neither to fill in the officer's own nor to remember it.
     widget.attrs["autocomplete"] = "off"
     return forms.Field(label=capfirst(column.verbose_name), required=False, widget=widget)
+
+
+class NotificationPreferencesForm(forms.ModelForm[User]):
+    """How somebody wants to be told that an examination ended, besides in the pages."""
+
+    class Meta:
+        model = User
+        fields = ("notify_by_email", "notify_details")
 
 
 class FeedbackForm(forms.Form):

@@ -29,6 +29,7 @@ from accounts.ids import new_public_id
 from accounts.models import User
 from media_analysis import evidence, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
+from media_analysis.signals import analysis_finished
 from media_analysis.uploads import StagedFile
 from ml import __version__
 from ml.contracts import MediaInfo, MediaKind
@@ -184,7 +185,10 @@ def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mappin
     )
     if not finished:
         evidence.discard_try(analysis)
-    return bool(finished)
+        return False
+    # Robust: the result stands, and what a receiver could not do housekeeping makes up.
+    analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
+    return True
 
 
 def fail_analysis(analysis: Analysis, code: Code) -> bool:
@@ -198,6 +202,8 @@ def fail_analysis(analysis: Analysis, code: Code) -> bool:
     )
     if failed and code in OUR_FAULT:
         limits.give_back(analysis.public_id)
+    if failed:
+        analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
     return bool(failed)
 
 
@@ -226,6 +232,7 @@ def retry_analysis(analysis: Analysis) -> bool:
         attempts=0,
         error_code="",
         finished_at=None,
+        announced_at=None,
         started_at=None,
         heartbeat_at=None,
     )

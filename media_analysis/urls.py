@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from media_analysis import views
+from media_analysis import notification_views, views
 from media_analysis.evidence import NAME_PATTERN
 from media_analysis.model_cards import PICTURE_PATTERN
 
@@ -22,6 +22,12 @@ urlpatterns = [
         views.live_picture,
         name="live_picture",
     ),
+    path("notifications/", notification_views.listing, name="notifications"),
+    path("notifications/read/", notification_views.mark_all_read, name="notifications_read"),
+    path("notifications/preferences/", notification_views.preferences, name="notification_preferences"),
+    path("notifications/<public_id:public_id>/read/", notification_views.mark_read, name="notification_read"),
+    path("push-devices/<public_id:public_id>/remove/", notification_views.remove_device, name="push_device_remove"),
+    path("share/", notification_views.share, name="share"),
     path("media/<public_id:public_id>/delete/", views.delete, name="delete"),
     path("models/", views.models, name="models"),
     path("models/<str:name>/", views.model, name="model"),

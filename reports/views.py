@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from media_analysis import selectors
+from media_analysis import notifications, selectors
 from media_analysis.edges import SignedInRequest, page
 from media_analysis.forms import FeedbackForm
 from media_analysis.models import Analysis
@@ -17,6 +17,8 @@ from reports.presentation import present
 def result(request: SignedInRequest, public_id: str) -> HttpResponse:
     """The page of one analysis, whatever state it is in: how far it is, why it failed, or what was found."""
     analysis = selectors.get_analysis(request.user, public_id)
+    if analysis.is_finished:
+        notifications.mark_seen(request.user, analysis)
     if analysis.status == Analysis.Status.FAILED:
         return render(request, "reports/failed.html", {"analysis": analysis, "reason": reason_text(analysis)})
     if not analysis.is_finished:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from sentinel_site.environment import read_secret
+from sentinel_site.environment import new_vapid_key, read_secret, vapid_public_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -141,6 +142,19 @@ AXES_VERBOSE = False
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default="Sentinel <sentinel@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+# Seconds that a mail server may be silent.
+EMAIL_TIMEOUT = 10
+
+# Notifications. Links in e-mails begin with this address; without it they hold none.
+SENTINEL_URL = env("SENTINEL_URL", default="").rstrip("/")
+VAPID_PRIVATE_KEY = read_secret("VAPID_PRIVATE_KEY", fallback_file=DATA_DIR / "vapid_private_key", make=new_vapid_key)
+VAPID_PUBLIC_KEY = vapid_public_key(VAPID_PRIVATE_KEY)
+# Whom a push service writes to when something is wrong with what we send.
+VAPID_CONTACT = env("VAPID_CONTACT", default="mailto:" + parseaddr(DEFAULT_FROM_EMAIL)[1])
+SENTINEL_PUSH_TIMEOUT_SECONDS = env.float("SENTINEL_PUSH_TIMEOUT_SECONDS", default=10.0)
+SENTINEL_PUSH_RETRY_SECONDS = env.float("SENTINEL_PUSH_RETRY_SECONDS", default=30.0)
+# Devices may name any address to push to: private ones, and http, only for tests.
+SENTINEL_PUSH_ALLOW_PRIVATE = env.bool("SENTINEL_PUSH_ALLOW_PRIVATE", default=False)
 
 # Languages
 LANGUAGE_CODE = "en"

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView
 
 from media_analysis.views import home
+from sentinel_site import pwa
 from sentinel_site.api_docs import RedocView, SwaggerView, developers
 
 admin.site.site_header = _("Sentinel administration")
@@ -34,6 +35,9 @@ urlpatterns = [
     path("api/docs/", SwaggerView.as_view(), name="swagger"),
     path("api/docs/redoc/", RedocView.as_view(), name="redoc"),
     path("developers/", developers, name="developers"),
+    path("manifest.webmanifest", pwa.manifest, name="manifest"),
+    path("service-worker.js", pwa.service_worker, name="service-worker"),
+    path("offline/", pwa.offline, name="offline"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django_q.cluster import Cluster
 
-from media_analysis import health, housekeeping, services
+from media_analysis import deliveries, health, housekeeping, services
 
 logger = logging.getLogger("sentinel.worker")
 
@@ -42,6 +42,9 @@ class Command(BaseCommand):
         cluster = Cluster()
         cluster.start()
         self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR}.")
+        # A thread of this process, which forks no more: see media_analysis.deliveries for why not a job in the queue.
+        sender = deliveries.Sender()
+        sender.start()
         watch = housekeeping.IdleWatch()
         next_sweep = 0.0
         while cluster.sentinel.is_alive():
@@ -52,6 +55,7 @@ class Command(BaseCommand):
                 beat.stopped()
                 sys.exit(EXIT_TRY_AGAIN)
             wait(cluster, TIDY_SECONDS)
+        sender.stop()
         beat.stopped()
         if not cluster.has_stopped:
             logger.critical("The queue's guard died: starting anew")

@@ -1,0 +1,140 @@
+"""Telling people that an examination ended: what is to be told, and to whom. `deliveries` sends it.
+
+A finished analysis whose ``announced_at`` is empty has nobody told yet. :func:`announce` writes the notification and
+a delivery for each way in which its owner wants to hear of it, then fills ``announced_at``; done twice, by whichever
+processes, it writes the same rows once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.errors import Code, SentinelError
+from accounts.models import User
+from media_analysis.models import Analysis, Delivery, Notification
+from media_analysis.wording import verdict_text
+
+FINISHED = (Analysis.Status.DONE, Analysis.Status.FAILED)
+
+
+def on_analysis_finished(sender: object, *, pk: int, **kwargs: Any) -> None:
+    """Receiver of :data:`media_analysis.signals.analysis_finished`."""
+    announce(pk)
+
+
+def announce(pk: int) -> Notification | None:
+    """Write down who is to be told that this analysis ended. None if it did not, or nobody is there to be told."""
+    analysis = _announceable().filter(pk=pk).first()
+    if analysis is None or analysis.finished_at is None:
+        return None
+    owner = analysis.media.owner
+    kind = Notification.Kind.DONE if analysis.status == Analysis.Status.DONE else Notification.Kind.FAILED
+    notification, _created = Notification.objects.get_or_create(
+        analysis=analysis, finished_at=analysis.finished_at, defaults={"user": owner, "kind": kind}
+    )
+    for device in owner.push_devices.all():
+        Delivery.objects.get_or_create(
+            notification=notification,
+            channel=Delivery.Channel.PUSH,
+            target=device.public_id,
+            defaults={"device": device},
+        )
+    if owner.notify_by_email:
+        Delivery.objects.get_or_create(notification=notification, channel=Delivery.Channel.EMAIL, target="")
+    # Last: whoever is killed before this line leaves the rest to announce_missed.
+    Analysis.objects.filter(pk=pk, finished_at=analysis.finished_at).update(announced_at=timezone.now())
+    return notification
+
+
+def announce_missed() -> int:
+    """Make up for notifications that a kill or a lost database came before; returns how many."""
+    missed = list(_announceable().filter(announced_at__isnull=True).values_list("pk", flat=True)[:100])
+    for pk in missed:
+        announce(pk)
+    return len(missed)
+
+
+def notifications_of(user: User) -> QuerySet[Notification]:
+    """Newest first; those of files that are being deleted are gone with them."""
+    return Notification.objects.filter(user=user, analysis__media__deleted_at__isnull=True).select_related(
+        "analysis__media"
+    )
+
+
+def unread_of(user: User) -> QuerySet[Notification]:
+    return notifications_of(user).filter(read_at__isnull=True)
+
+
+def under_way(user: User) -> int:
+    """How many of their analyses have not ended yet."""
+    return Analysis.objects.filter(
+        media__owner=user,
+        media__deleted_at__isnull=True,
+        status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING],
+    ).count()
+
+
+def mark_read(user: User, public_id: str) -> None:
+    """Raises ``not_found`` for a stranger's exactly as for one that never was. Marking twice does no harm."""
+    notification = notifications_of(user).filter(public_id=public_id).first()
+    if notification is None:
+        raise SentinelError(Code.NOT_FOUND)
+    unread_of(user).filter(pk=notification.pk).update(read_at=timezone.now())
+
+
+def mark_all_read(user: User) -> int:
+    """Returns how many were unread."""
+    return Notification.objects.filter(user=user, read_at__isnull=True).update(read_at=timezone.now())
+
+
+def mark_seen(user: User, analysis: Analysis) -> None:
+    """Whoever opens a result knows that it is there."""
+    Notification.objects.filter(user=user, analysis=analysis, read_at__isnull=True).update(read_at=timezone.now())
+
+
+def set_preferences(user: User, *, by_email: bool, details: bool) -> None:
+    user.notify_by_email, user.notify_details = by_email, details
+    user.save(update_fields=["notify_by_email", "notify_details"])
+
+
+def notification_text(notification: Notification) -> str:
+    """What the pages say under the file's name: only its owner sees them, so the verdict is in it."""
+    if notification.kind == Notification.Kind.FAILED:
+        return _("The examination failed")
+    return verdict_text(notification.analysis)
+
+
+def result_url(notification: Notification) -> str:
+    """The path of the page with the result."""
+    return reverse("reports:result", args=[notification.analysis.public_id])
+
+
+def headline(notification: Notification) -> str:
+    """What a locked screen may show: that something ended, and nothing of what was found."""
+    if notification.kind == Notification.Kind.FAILED:
+        return _("Your examination could not be finished")
+    return _("Your examination is finished")
+
+
+def message(notification: Notification) -> str:
+    """The line below the headline. It names the file only for those who asked for that."""
+    if notification.user.notify_details:
+        return notification.analysis.media.original_name
+    if notification.kind == Notification.Kind.FAILED:
+        return _("Open Sentinel to see why.")
+    return _("Open Sentinel to see the result.")
+
+
+def _announceable() -> QuerySet[Analysis]:
+    return Analysis.objects.filter(
+        status__in=FINISHED,
+        finished_at__isnull=False,
+        media__deleted_at__isnull=True,
+        media__owner__deleted_at__isnull=True,
+        media__owner__is_active=True,
+    ).select_related("media__owner")

@@ -32,6 +32,7 @@ from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from accounts.schema import ALWAYS, WITH_BODY, refusals
 from media_analysis import evidence, feedback, model_cards, resumable, selectors, serializers, services
+from media_analysis.api_examples import A_MODEL, A_RESULT
 from media_analysis.case_serializers import filled
 from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of, submit_link
 from media_analysis.models import Analysis, DeletionReceipt, Feedback, Submission
@@ -116,6 +117,36 @@ AN_ANALYSIS = {
     "started_at": None,
     "finished_at": None,
 }
+A_FINISHED_ANALYSIS = {
+    **AN_ANALYSIS,
+    "status": "done",
+    "progress": 100,
+    **{
+        key: A_RESULT[key]
+        for key in (
+            *("outcome", "fake_probability", "pooled_probability", "confidence", "real_frames", "fake_frames"),
+            *("real_to_fake_ratio", "detector", "detector_version", "weights_sha256", "seconds"),
+        )
+    },
+    "verdict": "Signs of manipulation found",
+    "software_version": "0.1.0",
+    "attempts": 1,
+    "started_at": "2026-11-22T18:05:12Z",
+    "finished_at": "2026-11-22T18:05:20Z",
+    "result": A_RESULT,
+    "queue_position": 0,
+    "error_rates": A_RESULT["error_rates"],
+    "case": None,
+    "pictures": [
+        {
+            "name": "frame-96.jpg",
+            "url": "/api/v1/analyses/5f12f98cf85c333030ea30cc/pictures/frame-96.jpg",
+            "kind": "frame",
+            "track": None,
+            "frame": 96,
+        }
+    ],
+}
 SOME_FEEDBACK = {
     "opinion": "disagree",
     "comment": "I filmed this myself.",
@@ -175,6 +206,7 @@ def source_of(request: Request) -> Submission.Source:
         tags=["analyses"],
         parameters=[PUBLIC_ID, IF_NONE_MATCH],
         responses={200: serializers.AnalysisOutput, **NOT_MODIFIED, **refusals(*ONE)},
+        examples=[OpenApiExample("A fake", value=A_FINISHED_ANALYSIS, response_only=True, status_codes=[200])],
     ),
 )
 class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Analysis]):
@@ -492,6 +524,7 @@ class ModelListView(APIView):
         summary="The site's detectors, the one in use first",
         tags=["models"],
         responses={200: serializers.ModelOutput(many=True), **refusals(Code.MODEL_UNAVAILABLE, *ALWAYS)},
+        examples=[OpenApiExample("A detector", value=A_MODEL, response_only=True, status_codes=[200])],
         auth=[],
     )
     def get(self, request: Request) -> Response:
@@ -512,6 +545,7 @@ class ModelView(APIView):
             200: serializers.ModelOutput,
             **refusals(Code.NOT_FOUND, Code.MODEL_UNAVAILABLE, *ALWAYS),
         },
+        examples=[OpenApiExample("A detector", value=A_MODEL, response_only=True, status_codes=[200])],
         auth=[],
     )
     def get(self, request: Request, name: str) -> Response:

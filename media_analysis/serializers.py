@@ -407,7 +407,7 @@ class ResultOutput(serializers.Serializer[Any]):
     real_to_fake_ratio = serializers.FloatField(
         allow_null=True, help_text="Frames called real ÷ frames called fake; null when none is called fake."
     )
-    media = DecodedMediaOutput(allow_null=True)
+    media = DecodedMediaOutput(allow_null=True, help_text="The file as the decoder saw it.")
     detector = serializers.CharField(help_text="Name of the detector.")
     detector_version = serializers.CharField(help_text="Its version.")
     weights_sha256 = serializers.ListField(child=serializers.CharField(), help_text="SHA-256 of its weights.")
@@ -418,7 +418,7 @@ class ResultOutput(serializers.Serializer[Any]):
     error_rates = ErrorRatesOutput(allow_null=True, help_text="Null where nobody was judged.")
     pooled_voting = VotingOutput(allow_null=True, help_text="Goes with `pooled_probability`.")
     stability = StabilityOutput(allow_null=True, help_text="Null where there was no verdict to try.")
-    facts = FactsOutput(allow_null=True)
+    facts = FactsOutput(allow_null=True, help_text="What the file says about itself; null if that was not read.")
 
 
 class PictureOutput(serializers.Serializer[Any]):

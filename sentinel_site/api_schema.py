@@ -11,8 +11,10 @@ from accounts.schema import TOO_MANY_REQUESTS
 
 Node = dict[str, Any]
 
-METHODS = ("get", "post", "put", "patch", "delete")
+METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 ERROR = "ErrorOutput"
+# What carries this tag may be asked as often as anybody likes.
+UNLIMITED = "service"
 
 TAGS = [
     {"name": "account", "description": "Signing up, the profile, the password, today's limit, push devices, leaving."},
@@ -39,7 +41,70 @@ The guide with examples to copy is at [/developers/](/developers/).
 """
 
 # How the generated operations are called: these are the methods of clients.
-OPERATION_IDS: dict[tuple[str, str], str] = {}
+OPERATION_IDS: dict[tuple[str, str], str] = {
+    ("post", "/api/v1/account/"): "sign_up",
+    ("get", "/api/v1/account/"): "get_account",
+    ("patch", "/api/v1/account/"): "change_account",
+    ("put", "/api/v1/account/password/"): "change_password",
+    ("post", "/api/v1/account/delete/"): "delete_account",
+    ("get", "/api/v1/push-devices/"): "list_push_devices",
+    ("post", "/api/v1/push-devices/"): "register_push_device",
+    ("delete", "/api/v1/push-devices/{public_id}/"): "remove_push_device",
+    ("get", "/api/v1/notifications/"): "list_notifications",
+    ("get", "/api/v1/notifications/state/"): "get_notification_state",
+    ("post", "/api/v1/notifications/read/"): "mark_all_notifications_read",
+    ("post", "/api/v1/notifications/{public_id}/read/"): "mark_notification_read",
+    ("post", "/api/v1/tokens/"): "log_in",
+    ("post", "/api/v1/tokens/refresh/"): "refresh_tokens",
+    ("post", "/api/v1/tokens/revoke/"): "log_out",
+    ("get", "/api/v1/sessions/"): "list_sessions",
+    ("delete", "/api/v1/sessions/"): "end_all_sessions",
+    ("delete", "/api/v1/sessions/{public_id}/"): "end_session",
+    ("get", "/api/v1/analyses/"): "list_analyses",
+    ("post", "/api/v1/analyses/"): "submit",
+    ("get", "/api/v1/analyses/{public_id}/"): "get_analysis",
+    ("delete", "/api/v1/analyses/{public_id}/"): "delete_analysis",
+    ("get", "/api/v1/analyses/{public_id}/progress/"): "get_progress",
+    ("post", "/api/v1/analyses/{public_id}/retry/"): "retry",
+    ("get", "/api/v1/analyses/{public_id}/pictures/"): "list_pictures",
+    ("get", "/api/v1/analyses/{public_id}/pictures/{name}"): "get_picture",
+    ("get", "/api/v1/analyses/{public_id}/feedback/"): "get_feedback",
+    ("put", "/api/v1/analyses/{public_id}/feedback/"): "give_feedback",
+    ("get", "/api/v1/analyses/{public_id}/report/"): "get_report",
+    ("get", "/api/v1/receipts/"): "list_receipts",
+    ("get", "/api/v1/uploads/"): "list_uploads",
+    ("post", "/api/v1/uploads/"): "begin_upload",
+    ("get", "/api/v1/uploads/{public_id}/"): "get_upload",
+    ("patch", "/api/v1/uploads/{public_id}/"): "continue_upload",
+    ("delete", "/api/v1/uploads/{public_id}/"): "delete_upload",
+    ("get", "/api/v1/models/"): "list_models",
+    ("get", "/api/v1/models/{name}/"): "get_model",
+    ("get", "/api/v1/health/"): "get_health",
+    ("get", "/api/v1/live/"): "get_liveness",
+    ("post", "/users/signup"): "mobile_sign_up",
+    ("post", "/users/login"): "mobile_log_in",
+    ("post", "/classify"): "mobile_classify",
+    ("post", "/fetch-history"): "mobile_fetch_history",
+    ("get", "/pdf"): "mobile_get_report",
+    ("post", "/remove"): "mobile_remove",
+    ("post", "/get-image"): "mobile_submit_image",
+    ("get", "/get-image"): "mobile_get_image",
+    ("get", "/get-image/image"): "mobile_get_image_file",
+    ("post", "/remove/image"): "mobile_remove_image",
+    ("get", "/pdf-image"): "mobile_get_image_report",
+}
+
+# What needs no words of its own at each address.
+PARAMETERS = {
+    "public_id": "Its id: 24 hexadecimal characters.",
+    "format": "Where no `Accept` header can be sent: the format in its place.",
+}
+PAGE_FIELDS = {
+    "count": "How many there are on all pages.",
+    "next": "The address of the next page; null on the last.",
+    "previous": "The address of the page before; null on the first.",
+    "results": "What is on this page.",
+}
 
 RATE_HEADERS: Node = {
     "X-RateLimit-Limit": "Requests that you may send in the period.",
@@ -61,6 +126,9 @@ def complete_schema(result: Node, generator: Any, **_options: Any) -> Node:
     result["tags"] = TAGS
     components = result["components"]
     components["schemas"][ERROR] = error_schema(components["schemas"].get(ERROR, {}))
+    for name, component in components["schemas"].items():
+        for field, text in PAGE_FIELDS.items() if name.startswith("Paginated") else ():
+            component["properties"][field]["description"] = text
     components["headers"] = rate_limit_headers()
     result["paths"] = _without_optional_slashes(result["paths"])
     for path, operations in result["paths"].items():
@@ -90,22 +158,26 @@ def error_schema(written: Node) -> Node:
 
 def _without_optional_slashes(paths: Node) -> Node:
     """The phone apps' paths match with and without a slash at the end: the contract's way of writing is without."""
-    return {path.removesuffix("/?$").removesuffix("/?").replace("/?", ""): found for path, found in paths.items()}
+    return {path if path.startswith("/api/") else path.removesuffix("/"): found for path, found in paths.items()}
 
 
 def _complete(operation: Node, name: str | None) -> None:
     if name:
         operation["operationId"] = name
+    for parameter in operation.get("parameters", []):
+        if not parameter.get("description"):
+            parameter["description"] = PARAMETERS[parameter["name"]]
     answers = operation["responses"]
-    if "406" not in answers:
-        answers["406"] = _refusal(SentinelError(Code.NOT_ACCEPTABLE))
-    if "429" not in answers:
+    for answer in answers.values():
+        answer["description"] = answer.get("description") or f"{operation['summary']}."
+    limited = UNLIMITED not in operation.get("tags", ())
+    if limited and "429" not in answers:
         answers["429"] = _refusal(TOO_MANY_REQUESTS)
     if operation.get("security") and {} not in operation["security"] and "401" not in answers:
         answers["401"] = _refusal(SentinelError(Code.NOT_AUTHENTICATED))
     if operation.get("requestBody") and "415" not in answers:
         answers["415"] = _refusal(SentinelError(Code.BODY_NOT_SUPPORTED))
-    for status, answer in answers.items():
+    for status, answer in answers.items() if limited else ():
         names = [*RATE_HEADERS, *(["Retry-After"] if status == "429" else [])]
         answer["headers"] = {
             **{name: {"$ref": f"#/components/headers/{name}"} for name in names},

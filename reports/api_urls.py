@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from reports.api import AnalysisReportView
+
+urlpatterns = [
+    path("analyses/<public_id:public_id>/report/", AnalysisReportView.as_view(), name="report-api"),
+]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from reports import mobile_api
+
+urlpatterns = [
+    re_path(r"^pdf/?$", mobile_api.VideoReportView.as_view(), name="mobile-pdf"),
+    re_path(r"^pdf-image/?$", mobile_api.ImageReportView.as_view(), name="mobile-pdf-image"),
+]

@@ -6,4 +6,5 @@ app_name = "reports"
 
 urlpatterns = [
     path("analyses/<public_id:public_id>/", views.result, name="result"),
+    path("analyses/<public_id:public_id>/report.pdf", views.report_pdf, name="report_pdf"),
 ]

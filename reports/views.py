@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.translation import get_language
 from django.views.decorators.http import require_GET
 
 from media_analysis import notifications, selectors
@@ -9,6 +10,8 @@ from media_analysis.edges import SignedInRequest, page
 from media_analysis.forms import FeedbackForm
 from media_analysis.models import Analysis
 from media_analysis.wording import reason_text
+from reports import services
+from reports.negotiation import as_download, file_name
 from reports.presentation import present
 
 
@@ -32,3 +35,14 @@ def result(request: SignedInRequest, public_id: str) -> HttpResponse:
         "feedback_form": FeedbackForm(given=given),
     }
     return render(request, "reports/result.html", context)
+
+
+@require_GET
+@page
+def report_pdf(request: SignedInRequest, public_id: str) -> HttpResponse:
+    """The report as a file, in the language of the pages unless another is asked for."""
+    analysis = selectors.get_analysis(request.user, public_id)
+    asked = request.GET.get("lang") or get_language() or ""
+    report = services.get_report(analysis, services.choose_language(request.user, asked))
+    headers = as_download(f"sentinel-report-{file_name(analysis.media)}")
+    return HttpResponse(services.read_report(report), content_type="application/pdf", headers=headers)

@@ -341,5 +341,8 @@ LOGGING = {
     "loggers": {
         "django-q": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "axes": {"level": "WARNING"},
+        # They tell every step of every report.
+        "weasyprint.progress": {"level": "WARNING"},
+        "fontTools": {"level": "WARNING"},
     },
 }

@@ -1,0 +1,207 @@
+"""What a report says and shows: from a finished analysis to markup and pictures, in one language.
+
+Every number comes from the analysis; nothing is computed anew. Values that somebody else wrote (names, case details,
+what a file says about itself) reach the markup through Django's templates, which escape them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from io import BytesIO
+from itertools import zip_longest
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.template.loader import render_to_string
+from django.utils import translation
+from django.utils.safestring import mark_safe
+from PIL import Image
+
+from media_analysis import evidence
+from media_analysis.models import Analysis, Submission
+from reports import pictures, typefaces
+from reports.pdf import PART, Engine, Part
+from reports.presentation import Face, KeyFrame, Person, Report, present
+
+# Counted up with every change of what a report says or how: then new ones are made.
+VERSION = 1
+
+# In CSS pixels of 1/96 inch; the text of an A4 page is 658 wide.
+KEY_FRAME_BOX = (410, 250)
+PHOTO_BOX = (640, 430)
+HEAT_MAP_BOX = (200, 200)
+CROP_BOX = (92, 92)
+FACES_SHOWN = 6
+# Pictures of so many people, those with the highest scores; all are in the tables.
+PEOPLE_SHOWN = 12
+# Of the annex with every face's score; it says how many were left out.
+MOST_SCORES = 1500
+SCORES_A_ROW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPicture:
+    """``source`` names a part of the document; ``width`` and ``height`` are in CSS pixels."""
+
+    source: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFace:
+    face: Face
+    picture: ShownPicture
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPerson:
+    person: Person
+    faces: tuple[ShownFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFrame:
+    frame: KeyFrame
+    picture: ShownPicture
+    heat_map: ShownPicture | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Every face of one person, in rows of :data:`SCORES_A_ROW`; None fills the last row."""
+
+    person: int
+    rows: tuple[tuple[Face | None, ...], ...]
+
+
+@dataclass(slots=True)
+class Document:
+    """Markup for :class:`reports.pdf.Engine` and the pictures that it names."""
+
+    markup: str = ""
+    parts: dict[str, Part] = field(default_factory=dict)
+
+
+def compose(analysis: Analysis, language: str, engine: Engine, *, made_at: datetime) -> Document:
+    """The report of a DONE analysis for `engine`, in `language`, one of the site's."""
+    document = Document()
+    with translation.override(language):
+        report = present(analysis)
+        context: dict[str, Any] = {
+            "analysis": analysis,
+            "media": analysis.media,
+            "is_video": analysis.media.kind == "video",
+            "report": report,
+            "submission": _first_submission(analysis),
+            "people": _show_people(analysis, report, document),
+            "key_frames": _show_key_frames(analysis, report, document),
+            "score_tables": tuple(_score_tables(report)) if analysis.media.kind == "video" else (),
+            "scores_left_out": max(sum(len(person.faces) for person in report.persons) - MOST_SCORES, 0),
+            "settings": dict(report.settings),
+            "settings_rows": _in_two_columns(report.settings),
+            "language": language,
+            "version": VERSION,
+            "made_at": made_at,
+            "stylesheet": engine.stylesheet,
+            "families": mark_safe(", ".join(f'"{typefaces.family_of(script)}"' for script in engine.scripts)),  # noqa: S308 -- our own names
+            "page_number": mark_safe(engine.page_number),  # noqa: S308 -- our own markup
+            "page_count": mark_safe(engine.page_count),  # noqa: S308 -- our own markup
+        }
+        if report.curve:
+            document.parts["curve.svg"] = _drawing("reports/pdf/curve.svg", {"report": report}, engine)
+            context["curve"] = PART + "curve.svg"
+            for look in {line.look for line in report.curve.lines}:
+                document.parts[f"key-{look}.svg"] = _drawing("reports/pdf/key.svg", {"look": look}, engine)
+            context["curve_key"] = tuple((line, f"{PART}key-{line.look}.svg") for line in report.curve.lines)
+        if report.scale:
+            document.parts["scale.svg"] = _drawing("reports/pdf/scale.svg", {"scale": report.scale}, engine)
+            context["scale"] = PART + "scale.svg"
+        document.markup = typefaces.spell_out(render_to_string("reports/pdf/report.html", context), engine.scripts)
+    return document
+
+
+def _drawing(template: str, context: Mapping[str, Any], engine: Engine) -> Part:
+    families = mark_safe(", ".join(typefaces.family_of(script) for script in engine.scripts))  # noqa: S308 -- ours
+    text = typefaces.spell_out(render_to_string(template, {**context, "families": families}), engine.scripts)
+    return Part(text.encode(), "image/svg+xml")
+
+
+def _first_submission(analysis: Analysis) -> Submission | None:
+    return analysis.media.submissions.select_related("submitted_by").order_by("created_at", "pk").first()
+
+
+def _show_people(analysis: Analysis, report: Report, document: Document) -> tuple[ShownPerson, ...]:
+    highest = sorted(report.persons, key=lambda person: -person.percent)[:PEOPLE_SHOWN]
+    with_pictures = {person.number for person in highest}
+    return tuple(
+        ShownPerson(person, _show_faces(analysis, person, document) if person.number in with_pictures else ())
+        for person in report.persons
+    )
+
+
+def _show_faces(analysis: Analysis, person: Person, document: Document) -> tuple[ShownFace, ...]:
+    """The faces with the highest scores of which there are pictures, in order of time."""
+    kept = sorted((face for face in person.faces if face.url), key=lambda face: -face.percent)[:FACES_SHOWN]
+    shown = []
+    for face in sorted(kept, key=lambda face: face.frame):
+        name = evidence.crop_name(person.number - 1, face.frame)
+        picture = _show(document, name, _read(analysis, name), CROP_BOX)
+        shown.append(ShownFace(face, picture))
+    return tuple(shown)
+
+
+def _show_key_frames(analysis: Analysis, report: Report, document: Document) -> tuple[ShownFrame, ...]:
+    is_video = analysis.media.kind == "video"
+    shown = []
+    for frame in report.key_frames:
+        name = evidence.frame_name(frame.frame)
+        longest = pictures.KEY_FRAME_SIZE if is_video else pictures.PHOTO_SIZE
+        drawn = pictures.draw_key_frame(_read(analysis, name), frame, longest=longest)
+        picture = _show(document, name, drawn, KEY_FRAME_BOX if is_video else PHOTO_BOX)
+        heat_map = None
+        if frame.heat_person:
+            heat_name = evidence.heat_name(frame.heat_person - 1, frame.frame)
+            heat_map = _show(document, heat_name, _read(analysis, heat_name), HEAT_MAP_BOX)
+        shown.append(ShownFrame(frame, picture, heat_map))
+    return tuple(shown)
+
+
+def _read(analysis: Analysis, name: str) -> bytes:
+    """An evidence picture. Raises FileNotFoundError where the analysis names one that is gone."""
+    stored = evidence.find(analysis, name)
+    if stored is None:
+        raise FileNotFoundError(name)
+    with default_storage.open(stored) as file:
+        return bytes(file.read())
+
+
+def _show(document: Document, name: str, jpeg: bytes, box: tuple[int, int]) -> ShownPicture:
+    """Put a picture into the document, as large as fits into `box`."""
+    document.parts[name] = Part(jpeg, "image/jpeg")
+    with Image.open(BytesIO(jpeg)) as picture:
+        width, height = picture.size
+    scale = min(box[0] / width, box[1] / height)
+    return ShownPicture(PART + name, max(round(width * scale), 1), max(round(height * scale), 1))
+
+
+def _in_two_columns(settings: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], tuple[str, str]], ...]:
+    """Name and value of two settings a row: the first half on the left, the rest on the right."""
+    middle = (len(settings) + 1) // 2
+    return tuple(zip_longest(settings[:middle], settings[middle:], fillvalue=("", "")))
+
+
+def _score_tables(report: Report) -> Iterator[ScoreTable]:
+    left = MOST_SCORES
+    for person in report.persons:
+        faces = person.faces[:left]
+        left -= len(faces)
+        if not faces:
+            return
+        filled: list[Face | None] = [*faces, *[None] * (-len(faces) % SCORES_A_ROW)]
+        yield ScoreTable(
+            person.number,
+            tuple(tuple(filled[start : start + SCORES_A_ROW]) for start in range(0, len(filled), SCORES_A_ROW)),
+        )

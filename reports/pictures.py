@@ -1,0 +1,87 @@
+"""Pictures as a report prints them: small enough to send, key frames with the faces boxed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from io import BytesIO
+
+from PIL import Image, ImageDraw, ImageFont
+
+from reports.presentation import FrameBox, KeyFrame
+
+# Longest side in pixels: about 200 dots an inch where the largest are printed.
+KEY_FRAME_SIZE = 1000
+PHOTO_SIZE = 1400
+# A noisy picture is made smaller until it is no larger than so many bytes, so that a report can be mailed.
+MOST_BYTES = 220_000
+JPEG_QUALITY = 82
+# As on the result page, and told apart by colour-blind eyes; the line is unbroken only round a face called fake.
+FAKE_COLOUR, REAL_COLOUR, RIM = "#ff9d8f", "#7fdcff", "#000000"
+
+
+def draw_key_frame(jpeg: bytes, frame: KeyFrame, *, longest: int = KEY_FRAME_SIZE) -> bytes:
+    """The kept frame as JPEG, no larger than `longest`, with a box, its person's number and score on each face."""
+    with Image.open(BytesIO(jpeg)) as kept:
+        picture = kept.convert("RGB")
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    scale = picture.width / frame.width
+    draw = ImageDraw.Draw(picture)
+    stroke = max(round(max(picture.size) / 300), 2)
+    for box in frame.boxes:
+        _draw_box(draw, box, scale, stroke)
+    for box in frame.boxes:
+        _draw_label(draw, box, scale, picture.size)
+    return _to_jpeg(picture)
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: FrameBox, scale: float, stroke: int) -> None:
+    left, top = round(box.x * scale), round(box.y * scale)
+    right, bottom = round((box.x + box.width) * scale), round((box.y + box.height) * scale)
+    draw.rectangle((left - stroke, top - stroke, right + stroke, bottom + stroke), outline=RIM, width=3 * stroke)
+    if box.called_fake:
+        draw.rectangle((left, top, right, bottom), outline=FAKE_COLOUR, width=stroke)
+        return
+    dash = max((right - left) // 9, 3 * stroke)
+    for start in range(left, right, 2 * dash):
+        end = min(start + dash, right)
+        draw.line((start, top, end, top), fill=REAL_COLOUR, width=stroke)
+        draw.line((start, bottom, end, bottom), fill=REAL_COLOUR, width=stroke)
+    for start in range(top, bottom, 2 * dash):
+        end = min(start + dash, bottom)
+        draw.line((left, start, left, end), fill=REAL_COLOUR, width=stroke)
+        draw.line((right, start, right, end), fill=REAL_COLOUR, width=stroke)
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, box: FrameBox, scale: float, size: tuple[int, int]) -> None:
+    font_size = max(max(size) // 32, 14)
+    rim = max(font_size // 8, 1)
+    left, top = box.x * scale, box.y * scale
+    text = f"{box.person}: {box.percent:.0f} %"
+    font = _font(font_size)
+    width = draw.textlength(text, font=font) + 2 * rim
+    x = min(max(left, rim), size[0] - width)
+    # Above the box, or below it, or inside it where there is no room.
+    y = top - 1.5 * font_size
+    if y < 0:
+        below = top + box.height * scale + 0.4 * font_size
+        y = below if below + 1.3 * font_size <= size[1] else top + 0.4 * font_size
+    colour = FAKE_COLOUR if box.called_fake else REAL_COLOUR
+    draw.text((x, y), text, font=font, fill=colour, stroke_width=rim, stroke_fill=RIM)
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own: digits only are written, and a system's font may be missing."""
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow has no FreeType: it cannot write in any size")
+    return font
+
+
+def _to_jpeg(picture: Image.Image) -> bytes:
+    while True:
+        target = BytesIO()
+        picture.save(target, "JPEG", quality=JPEG_QUALITY, optimize=True)
+        if target.tell() <= MOST_BYTES or max(picture.size) <= 320:
+            return target.getvalue()
+        picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)

@@ -1,0 +1,118 @@
+"""Making reports and keeping them: one file for each analysis, language and version of the form."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import get_language
+
+from accounts.errors import Code, SentinelError
+from accounts.ids import new_public_id
+from accounts.models import User
+from media_analysis import evidence
+from media_analysis.models import Analysis
+from reports.document import VERSION, compose
+from reports.models import Report
+from reports.pdf import get_engine
+
+logger = logging.getLogger(__name__)
+
+# One at a time in a process: of two requests for the same report the second finds what the first made.
+_MAKING = threading.Lock()
+
+
+def choose_language(user: User, asked: str = "") -> str:
+    """What was asked for, else the account's language, else that of the request. One of the site's, always."""
+    known = [code for code, _name in settings.LANGUAGES]
+    for code in (asked, user.language, get_language() or ""):
+        if code in known:
+            return code
+    return settings.LANGUAGE_CODE
+
+
+def require_result(analysis: Analysis) -> None:
+    """Raises ``not_finished``, or ``no_result`` for an examination that failed."""
+    if analysis.status == Analysis.Status.FAILED:
+        raise SentinelError(Code.NO_RESULT)
+    if analysis.status != Analysis.Status.DONE:
+        raise SentinelError(Code.NOT_FINISHED)
+
+
+def get_report(analysis: Analysis, language: str) -> Report:
+    """The report of a finished analysis in one of the site's languages, made now unless there is one.
+
+    Takes a second or two when it is made, so it must not be called in a transaction. Raises :class:`SentinelError`:
+    ``not_finished``, ``no_result``, ``language_unavailable`` where this server can't write that language, and
+    ``not_found`` if the file was deleted meanwhile.
+    """
+    require_result(analysis)
+    if report := _find_whole(analysis, language):
+        return report
+    with _MAKING:
+        return _find_whole(analysis, language) or _make(analysis, language)
+
+
+def read_report(report: Report) -> bytes:
+    with default_storage.open(report.file) as file:
+        return bytes(file.read())
+
+
+def _find(analysis: Analysis, language: str) -> Report | None:
+    return Report.objects.filter(analysis=analysis, language=language, version=VERSION).first()
+
+
+def _find_whole(analysis: Analysis, language: str) -> Report | None:
+    report = _find(analysis, language)
+    if report and not default_storage.exists(report.file):
+        logger.warning("The file of report %s is gone: it is made anew", report)
+        report.delete()
+        return None
+    return report
+
+
+def _make(analysis: Analysis, language: str) -> Report:
+    engine = get_engine()
+    engine.require_language(language)
+    public_id, made_at = new_public_id(), timezone.now()
+    document = compose(analysis, language, engine, made_at=made_at)
+    pdf = engine.render(document.markup, document.parts)
+    # A name of its own: another process may be making the same one.
+    name = default_storage.save(f"analyses/{analysis.public_id}/reports/{public_id}.pdf", ContentFile(pdf))
+    try:
+        with transaction.atomic():
+            report = Report.objects.create(
+                public_id=public_id,
+                analysis=analysis,
+                language=language,
+                version=VERSION,
+                engine=engine.name,
+                file=name,
+                sha256=hashlib.sha256(pdf).hexdigest(),
+                size=len(pdf),
+                created_at=made_at,
+            )
+    except IntegrityError:
+        default_storage.delete(name)
+        # Another process was faster, or the analysis is gone.
+        earlier = _find(analysis, language)
+        if earlier is None:
+            _forget_deleted(analysis)
+            raise
+        return earlier
+    _forget_deleted(analysis)
+    return report
+
+
+def _forget_deleted(analysis: Analysis) -> None:
+    """Raises ``not_found`` if the media was deleted while a report was made of it, whose file came too late to go."""
+    if not Analysis.objects.filter(pk=analysis.pk, media__deleted_at__isnull=True).exists():
+        Report.objects.filter(analysis_id=analysis.pk).delete()
+        evidence.discard_all(analysis)
+        raise SentinelError(Code.NOT_FOUND)

@@ -1,0 +1,323 @@
+"""What a report says, read back out of the PDF, and that it is made once and goes with its media."""
+
+from __future__ import annotations
+
+import threading
+import time
+from io import BytesIO
+from typing import Any
+
+import pypdf
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connection, connections
+from django.utils import timezone
+
+from accounts.errors import Code, SentinelError
+from accounts.models import User
+from media_analysis import evidence
+from media_analysis import services as media_services
+from media_analysis.models import Analysis
+from media_analysis.wording import verdict_text
+from reports import document, pictures, services
+from reports.models import Report
+from reports.pdf import Engine, Xhtml2Pdf, get_engine
+from reports.presentation import present
+from tests.conftest import make_user
+from tests.media_analysis.factories import make_analysis
+from tests.reports.factories import make_reportable, picture
+
+MOST_BYTES = 3 * 1024 * 1024
+ENGINES = [pytest.param(get_engine, id="weasyprint"), pytest.param(Xhtml2Pdf, id="xhtml2pdf")]
+
+
+def render(analysis: Analysis, engine: Engine | None = None) -> pypdf.PdfReader:
+    engine = engine or get_engine()
+    composed = document.compose(analysis, "en", engine, made_at=timezone.now())
+    return pypdf.PdfReader(BytesIO(engine.render(composed.markup, composed.parts)))
+
+
+def text_of(reader: pypdf.PdfReader, *, first: int | None = None) -> str:
+    return " ".join(" ".join(page.extract_text() for page in reader.pages[:first]).split())
+
+
+@pytest.mark.parametrize("make_engine", ENGINES)
+@pytest.mark.parametrize("outcome", ["FAKE", "REAL", "INCONCLUSIVE", "NOT_ASSESSABLE"])
+def test_each_outcome_is_told_on_the_first_page(owner: User, outcome: str, make_engine: Any) -> None:
+    analysis = make_reportable(owner, outcome)
+    reader = render(analysis, make_engine())
+    first, whole = text_of(reader, first=1), text_of(reader)
+    assert verdict_text(analysis) in first
+    assert owner.public_id in first
+    assert owner.username in first
+    assert analysis.media.public_id in first
+    assert analysis.public_id in first
+    assert analysis.media.sha256 in first
+    assert "It is a machine’s opinion, not proof." in first
+    assert ("Confidence:" in first) is (outcome in {"FAKE", "REAL"})
+    assert ("Scores over time" in whole) is (outcome != "NOT_ASSESSABLE")
+    assert f"page {len(reader.pages)} of {len(reader.pages)}" in whole
+    # Whatever signs the texts use, the fonts have them.
+    assert whole.count("[U+") == 1
+
+
+@pytest.mark.parametrize("make_engine", ENGINES)
+def test_every_figure_is_in_it(owner: User, make_engine: Any) -> None:
+    analysis = make_reportable(owner, people=3)
+    whole = text_of(render(analysis, make_engine()))
+    expected = {
+        "size": "(5 bytes)",
+        "MD5": "b" * 32,
+        "container": "mp4",
+        "codec": "h264",
+        "duration": "8.00 seconds",
+        "frames": "50",
+        "frames a second": "25",
+        "resolution": "640 × 480 pixels",
+        "detector": "tiny-test, version 1",
+        "weights": "c" * 64,
+        "software": "Sentinel 7.7.7",
+        "precision": "openvino, precision float32, on cpu",
+        "settings": "versions.torch 9.9.9",
+        "threshold": "from a score of 80 % up",
+        "score": "93.4 % of person 1, who decides",
+        "second person": "Fake probability: 88.4 %",
+        "third person": "Fake probability: 83.4 %",
+        "confidence": "Confidence: 93.4 %",
+        "ratio": "3.00 (frames called real: 6, called fake: 2)",
+        "stretch": "0.0–3.2 s",
+        "copies": "JPEG, low quality",
+        "score on a copy": "72.1 %",
+        "camera": "Apple iPhone 15",
+        "credentials": "none: unknown",
+        "false alarms": "Of 60 real videos of this kind, called fake: 3 (5.0 %, 95 % interval 1.0–14.0 %).",
+        "used for choosing": "on others it will err more often",
+        "annex": "Scores of person 3",
+        "last score": "94.1 %",
+        "heat map": "Heat map of the face of person 1",
+        "way": "by way of: app",
+    }
+    missing = {name: text for name, text in expected.items() if text not in whole}
+    assert not missing
+    findings, meaning = (
+        whole.index("What it may mean is told in the part after it."),
+        whole.index("reaches the threshold"),
+    )
+    assert findings < meaning
+
+
+def test_a_photo_is_shown_with_its_faces_and_has_no_times(owner: User) -> None:
+    reader = render(make_reportable(owner, people=2, photo=True))
+    whole = text_of(reader)
+    assert "Was this photo manipulated?" in whole
+    assert "The photo with the faces found" in whole
+    assert "Photo id" in whole
+    for text in ("Real-to-fake ratio", "Scores over time", "Duration", " 0.00 s"):
+        assert text not in whole
+
+
+def test_case_details_are_printed_where_there_are_some(owner: User) -> None:
+    case = {"case_id": "CR-2026/1183", "officer_name": "R. Kulkarni", "fir_description": "First line\nSecond line"}
+    whole = text_of(render(make_reportable(owner, case=case)))
+    for text in ("The case, as the submitter gave it", "CR-2026/1183", "R. Kulkarni", "First line Second line"):
+        assert text in whole
+    assert "Police station" not in whole
+    assert "The case, as" not in text_of(render(make_reportable(owner)))
+
+
+@pytest.mark.parametrize("make_engine", ENGINES)
+def test_what_others_wrote_is_shown_as_text(owner: User, make_engine: Any) -> None:
+    hostile = '<img src="http://evil.example/x.png"><script>alert(1)</script>&amp; {{ 7|add:1 }} \u202e'
+    analysis = make_reportable(owner, media={"original_name": hostile}, case={"fir_description": hostile})
+    engine = make_engine()
+    composed = document.compose(analysis, "en", engine, made_at=timezone.now())
+    assert "<script" not in composed.markup
+    # Were it asked for, the engine would refuse to make the report.
+    reader = pypdf.PdfReader(BytesIO(engine.render(composed.markup, composed.parts)))
+    shown = "".join(text_of(reader).split())
+    assert shown.count('<imgsrc="http://evil.example/x.png"><script>alert(1)</script>&amp;{{7|add:1}}[U+202E]') >= 3
+
+
+def test_it_is_tagged_titled_and_has_bookmarks(owner: User) -> None:
+    analysis = make_reportable(owner)
+    reader = render(analysis)
+    root: Any = reader.trailer["/Root"]
+    assert root["/Lang"] == "en"
+    assert "/StructTreeRoot" in root
+    assert reader.metadata is not None
+    assert reader.metadata.title == "Report on “clip.mp4”"
+    titles = [entry["/Title"] for entry in reader.outline if not isinstance(entry, list)]
+    assert any("Findings" in str(title) for title in titles)
+    assert any("Words used in this report" in str(title) for title in titles)
+
+
+def test_its_size_stays_below_3_mb_even_for_noise(owner: User) -> None:
+    analysis = make_reportable(owner, people=6, faces=12, noisy=True)
+    composed = document.compose(analysis, "en", get_engine(), made_at=timezone.now())
+    pdf = get_engine().render(composed.markup, composed.parts)
+    assert len(pdf) < MOST_BYTES
+
+
+def test_a_crowd_is_told_whole_and_pictured_in_part(owner: User) -> None:
+    people = document.PEOPLE_SHOWN + 2
+    analysis = make_reportable(owner, people=people, faces=2)
+    composed = document.compose(analysis, "en", get_engine(), made_at=timezone.now())
+    crops = [name for name in composed.parts if name.startswith("crop-")]
+    assert len(crops) == 2 * document.PEOPLE_SHOWN
+    # The highest scores come first in the factory.
+    assert not any(name.startswith(f"crop-{people - 1}-") for name in crops)
+    assert f"Scores of person {people}" in " ".join(composed.markup.split())
+
+
+def test_boxes_are_drawn_where_the_faces_are(owner: User) -> None:
+    from PIL import Image
+
+    analysis = make_reportable(owner)
+    (frame, *_rest) = present(analysis).key_frames
+    blank = BytesIO()
+    Image.new("RGB", (640, 480), "white").save(blank, "JPEG")
+    with Image.open(BytesIO(pictures.draw_key_frame(blank.getvalue(), frame))) as drawn:
+        assert drawn.size == (640, 480)
+        # The edge of the box is coloured, its middle and what is far away are not.
+        assert drawn.getpixel((40, 110)) != drawn.getpixel((80, 110))
+        assert min(drawn.getpixel((80, 110))) > 240  # type: ignore[arg-type]
+        assert min(drawn.getpixel((500, 400))) > 240  # type: ignore[arg-type]
+
+
+def test_noisy_pictures_are_made_small(owner: User) -> None:
+    (frame, *_rest) = present(make_reportable(owner)).key_frames
+    assert len(pictures.draw_key_frame(picture(1, (1280, 960), noisy=True), frame)) <= pictures.MOST_BYTES
+
+
+def test_it_is_made_once(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    analysis = make_reportable(owner)
+    first = services.get_report(analysis, "en")
+    monkeypatch.setattr(services, "compose", None)
+    assert services.get_report(analysis, "en").pk == first.pk
+    pdf = services.read_report(first)
+    assert (first.size, pdf[:5]) == (len(pdf), b"%PDF-")
+
+
+def test_it_is_made_anew_where_its_file_is_gone(owner: User) -> None:
+    analysis = make_reportable(owner)
+    first = services.get_report(analysis, "en")
+    default_storage.delete(first.file)
+    again = services.get_report(analysis, "en")
+    assert again.pk != first.pk
+    assert services.read_report(again).startswith(b"%PDF-")
+
+
+def test_it_goes_with_the_media(owner: User) -> None:
+    analysis = make_reportable(owner)
+    report = services.get_report(analysis, "en")
+    media_services.delete_media(analysis.media)
+    assert not default_storage.exists(report.file)
+    assert not default_storage.exists(f"analyses/{analysis.public_id}")
+    assert not Report.objects.exists()
+
+
+def test_a_report_of_media_deleted_meanwhile_leaves_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    analysis = make_reportable(owner)
+    compose = document.compose
+
+    def delete_first(*args: Any, **kwargs: Any) -> document.Document:
+        composed = compose(*args, **kwargs)
+        media_services.delete_media(Analysis.objects.get(pk=analysis.pk).media)
+        return composed
+
+    monkeypatch.setattr(services, "compose", delete_first)
+    with pytest.raises(SentinelError) as refused:
+        services.get_report(analysis, "en")
+    assert refused.value.code is Code.NOT_FOUND
+    assert not default_storage.exists(f"analyses/{analysis.public_id}")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("queued", Code.NOT_FINISHED), ("running", Code.NOT_FINISHED), ("failed", Code.NO_RESULT)]
+)
+def test_without_a_result_there_is_no_report(owner: User, status: str, code: Code) -> None:
+    analysis = make_analysis(owner, status=status, error_code="internal_error" if status == "failed" else "")
+    with pytest.raises(SentinelError) as refused:
+        services.get_report(analysis, "en")
+    assert refused.value.code is code
+
+
+def test_a_picture_that_is_missing_is_an_error_and_no_report(owner: User) -> None:
+    analysis = make_reportable(owner)
+    stored = evidence.find(analysis, evidence.frame_name(0))
+    assert stored
+    default_storage.delete(stored)
+    with pytest.raises(FileNotFoundError):
+        services.get_report(analysis, "en")
+    assert not Report.objects.exists()
+
+
+def test_the_language_is_the_one_asked_for_or_that_of_the_account(owner: User, settings: Any) -> None:
+    settings.LANGUAGES = [("en", "English"), ("hi", "हिन्दी")]
+    owner.language = "hi"
+    assert services.choose_language(owner, "en") == "en"
+    assert services.choose_language(owner) == "hi"
+    assert services.choose_language(owner, "xx") == "hi"
+    owner.language = ""
+    assert services.choose_language(owner) == "en"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_at_once_get_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    analysis = make_reportable(make_user("owner"))
+    made: list[int] = []
+    compose = document.compose
+
+    def slowly(*args: Any, **kwargs: Any) -> document.Document:
+        made.append(1)
+        assert not connection.in_atomic_block
+        time.sleep(0.2)
+        return compose(*args, **kwargs)
+
+    monkeypatch.setattr(services, "compose", slowly)
+    assert _at_once(analysis, 4) == {Report.objects.get().pk}
+    assert len(made) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_at_once_keep_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the lock that threads share, as in several processes: the slower ones take what the first wrote."""
+
+    class NoLock:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_args: object) -> None: ...
+
+    analysis = make_reportable(make_user("owner"))
+    both = threading.Barrier(2, timeout=60)
+    compose = document.compose
+
+    def together(*args: Any, **kwargs: Any) -> document.Document:
+        both.wait()
+        return compose(*args, **kwargs)
+
+    monkeypatch.setattr(services, "_MAKING", NoLock())
+    monkeypatch.setattr(services, "compose", together)
+    report = Report.objects.get(pk=_at_once(analysis, 2).pop())
+    _folders, files = default_storage.listdir(f"analyses/{analysis.public_id}/reports")
+    assert [f"analyses/{analysis.public_id}/reports/{name}" for name in files] == [report.file]
+    assert Report.objects.count() == 1
+
+
+def _at_once(analysis: Analysis, count: int) -> set[int]:
+    """Keys of the reports that so many threads get."""
+    got: list[int] = []
+
+    def ask() -> None:
+        try:
+            got.append(services.get_report(Analysis.objects.get(pk=analysis.pk), "en").pk)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask) for _number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == count
+    return set(got)

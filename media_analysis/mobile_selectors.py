@@ -120,7 +120,7 @@ def id_in_image_file(name: str) -> str:
 
 
 def history(user: User) -> dict[str, Any]:
-    """Everything of `user`, oldest first, as the published answer has it: four queries however much there is.
+    """Everything of `user`, oldest first, as the published answer has it: three queries however much there is.
 
     `vid` and `img` say what the user said of each file, `vdata` and `idata` what was found, in the same order.
     """
@@ -173,9 +173,9 @@ def _found(row: dict[str, Any]) -> dict[str, Any]:
         "timestamps": row["timestamps"],
         "fileChecksum": row["media__md5"],
         "sha256": row["media__sha256"],
-        "duration": row["media__duration"],
+        "duration": round(row["media__duration"], 6),
         "bitrate": row["media__frame_count"],
-        "fps": row["media__frame_rate"],
+        "fps": round(row["media__frame_rate"], 6),
         "fileSize": row["media__size"],
         "timeToProcess": None if seconds is None else round(1000 * seconds, 1),
         "createdAt": row["media__created_at"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

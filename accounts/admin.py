@@ -32,12 +32,10 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
         (None, {"classes": ("wide",), "fields": ("username", "email", "usable_password", "password1", "password2")}),
     )
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest | None, **options: Any) -> Any:
-        return (
-            LanguageField()
-            if db_field.name == "language"
-            else super().formfield_for_dbfield(db_field, request, **options)
-        )
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **options: Any) -> Any:
+        if db_field.name == "language":
+            return LanguageField()
+        return super().formfield_for_dbfield(db_field, request, **options)
 
     def delete_model(self, request: HttpRequest, user: User) -> None:
         """As if they had deleted their account: housekeeping removes the files too, which a cascade would leave."""

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from media_analysis import deliveries, health, live, notifications, resumable, services
+from media_analysis import account_deletion, deliveries, health, live, notifications, resumable, services
 from media_analysis.models import Analysis, Media
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ def tidy_up() -> None:
     """One round of what has to be done every few seconds."""
     services.requeue_stalled()
     services.complete_deletions()
+    account_deletion.erase_closed_accounts()
     notifications.announce_missed()
     deliveries.recover_lost()
     live.discard_finished()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Site, Visitor
@@ -88,6 +89,7 @@ def test_a_password_is_changed(visitor: Visitor) -> None:
     page = visitor.page
     visitor.sign_up("changer")
     page.get_by_role("link", name="Account: changer").click()
+    page.get_by_role("link", name="Change password").click()
     visitor.check_page()
     page.get_by_label("Old password").fill(PASSWORD)
     page.get_by_label("New password", exact=True).fill("12345")
@@ -101,6 +103,51 @@ def test_a_password_is_changed(visitor: Visitor) -> None:
     page.get_by_role("button", name="Change password").click()
     expect(visitor.heading).to_have_text("Your password is changed")
     visitor.check_page()
+
+
+def test_the_account_is_kept_without_javascript(site: Site, visitor_without_javascript: Visitor) -> None:
+    visitor = visitor_without_javascript
+    page = visitor.page
+    visitor.sign_up("minder")
+    answer = requests.post(
+        f"{site.url}/api/v1/tokens/",
+        json={"username": "minder", "password": PASSWORD, "device": "A phone with quite a long name"},
+        timeout=20,
+    )
+    page.get_by_role("link", name="Account: minder").click()
+    expect(visitor.heading).to_have_text("Your account")
+    page.get_by_label("First name").fill("Asha")
+    page.get_by_label("E-mail address").fill("new@example.org")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".errorlist")).to_have_text("This is not your password.")
+    page.get_by_role("textbox", name="Password").fill(PASSWORD)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Your account is changed.")
+    page.get_by_role("button", name="Log out: A phone with quite a long name").click()
+    expect(page.get_by_role("status")).to_contain_text("The device is logged out.")
+    header = {"Authorization": f"Bearer {answer.json()['access']}"}
+    assert requests.get(f"{site.url}/api/v1/account/", headers=header, timeout=20).status_code == 401
+
+
+def test_an_account_is_deleted(site: Site, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_up("leaver")
+    for device in ("A phone", ""):
+        fields = {"username": "leaver", "password": PASSWORD, "device": device}
+        requests.post(f"{site.url}/api/v1/tokens/", json=fields, timeout=20)
+    visitor.go("/accounts/")
+    visitor.check_page()
+    page.get_by_role("link", name="Delete your account").click()
+    visitor.check_page()
+    page.get_by_label("Your password").fill("wrong")
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.locator(".errorlist")).to_have_text("This is not your password.")
+    visitor.check_page()
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("status")).to_contain_text("Your account is deleted.")
+    visitor.log_in("leaver", PASSWORD)
+    expect(page.get_by_role("alert")).to_be_visible()
 
 
 def test_the_keyboard_reaches_the_content_first(visitor: Visitor) -> None:

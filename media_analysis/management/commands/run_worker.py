@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django_q.cluster import Cluster
 
+from accounts.services import forget_ended
 from media_analysis import deliveries, health, housekeeping, services
 
 logger = logging.getLogger("sentinel.worker")
@@ -76,6 +77,7 @@ def look_after(
         stuck = watch.is_stuck()
         if time.monotonic() >= next_sweep:
             housekeeping.sweep_abandoned_files()
+            forget_ended()
             housekeeping.sweep_expired()
             next_sweep = time.monotonic() + SWEEP_SECONDS
     except DatabaseError:

@@ -13,6 +13,7 @@ from typing import Any
 
 import django_stubs_ext
 import environ
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
@@ -279,6 +280,14 @@ SIMPLE_JWT = {
 # Which sites' scripts may call the API; the pages of this one need none.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_URLS_REGEX = "^(/api/|/users/|/classify|/fetch-history|/pdf|/remove|/get-image)"
+# What these scripts may send and read beside what every script may: the tus protocol lives in headers.
+TUS_HEADERS = ["tus-resumable", "upload-length", "upload-metadata", "upload-offset"]
+CORS_ALLOW_HEADERS = [*default_headers, *TUS_HEADERS, "idempotency-key", "if-none-match", "upload-checksum"]
+CORS_EXPOSE_HEADERS = [
+    *TUS_HEADERS,
+    *("tus-version", "tus-extension", "tus-max-size", "tus-checksum-algorithm", "upload-expires"),
+    *("etag", "location", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+]
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sentinel API",

@@ -431,6 +431,25 @@ def test_an_upload_whose_file_is_lost_is_gone(tus: Tus) -> None:
     assert not ResumableUpload.objects.exists()
 
 
+def test_scripts_of_other_sites_can_upload_where_that_is_allowed(tus: Tus, settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = ["https://app.example.org"]
+    origin = {"Origin": "https://app.example.org"}
+    asked = {
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "authorization,content-type,tus-resumable,upload-offset,upload-checksum",
+    }
+    allowed = Client().options(URL, headers={**origin, **asked})
+    assert allowed["Access-Control-Allow-Origin"] == "https://app.example.org"
+    assert "PATCH" in allowed["Access-Control-Allow-Methods"]
+    for name in asked["Access-Control-Request-Headers"].split(","):
+        assert name in allowed["Access-Control-Allow-Headers"].split(", ")
+    begun = tus.begin(5, **origin)
+    exposed = begun["Access-Control-Expose-Headers"].split(", ")
+    for name in ("location", "upload-offset", "upload-expires", "tus-resumable"):
+        assert name in exposed
+        assert name in begun
+
+
 def test_another_method_in_a_header_changes_nothing(tus: Tus) -> None:
     url = tus.begin(5)["Location"]
     answer = tus.ask("POST", url, X_HTTP_Method_Override="DELETE")

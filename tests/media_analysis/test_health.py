@@ -1,0 +1,151 @@
+"""What the site says about itself, and who tells it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.db import DatabaseError
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from media_analysis import health, housekeeping
+from media_analysis.models import WorkerState
+from tests.media_analysis.factories import make_analysis, make_done
+from tests.site_process import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+URL = "/api/v1/health/"
+
+
+@pytest.fixture
+def beat() -> Iterator[health.WorkerBeat]:
+    """As if this process were a worker."""
+    yield health.WorkerBeat.begin()
+    health.WorkerBeat.current = None
+
+
+def seen(name: str, *, seconds_ago: float = 0, **fields: Any) -> WorkerState:
+    return WorkerState.objects.create(name=name, seen_at=timezone.now() - timedelta(seconds=seconds_ago), **fields)
+
+
+def test_with_a_worker_and_a_database_the_site_is_fit(owner: User) -> None:
+    seen("host:1")
+    seen("host:1/2", detector="tiny-test", detector_version="1")
+    answer = Client().get(URL)
+    assert answer.status_code == 200
+    assert answer["Cache-Control"] == "no-store"
+    assert "X-RateLimit-Limit" not in answer
+    body = answer.json()
+    assert body["fit"] is True
+    assert body["web"]["ok"] is body["database"]["ok"] is body["workers"]["ok"] is True
+    assert body["database"]["milliseconds"] > 0
+    assert body["workers"]["alive"] == 1
+    assert body["detector"] == {"loaded": True, "name": "tiny-test", "version": "1"}
+    assert body["queue"] == {"waiting": 0, "running": 0, "oldest_waiting_seconds": None}
+    assert "host" not in answer.content.decode()
+
+
+def test_the_queue_tells_how_much_waits_and_since_when(owner: User) -> None:
+    make_analysis(owner, spent=False, created_at=timezone.now() - timedelta(seconds=90))
+    make_analysis(owner, spent=False)
+    make_analysis(owner, spent=False, status="running", created_at=timezone.now() - timedelta(hours=1))
+    make_done(owner)
+    queue = Client().get(URL).json()["queue"]
+    assert (queue["waiting"], queue["running"]) == (2, 1)
+    assert 90 <= queue["oldest_waiting_seconds"] < 120
+
+
+def test_without_a_worker_it_is_not_fit_and_says_why() -> None:
+    seen("host:1", seconds_ago=31)
+    seen("host:1/2", seconds_ago=31, detector="tiny-test", detector_version="1")
+    answer = Client().get(URL)
+    assert answer.status_code == 503
+    body = answer.json()
+    assert (body["fit"], body["workers"]["ok"], body["workers"]["alive"]) == (False, False, 0)
+    assert body["detector"] == {"loaded": False, "name": "", "version": ""}
+    assert body["database"]["ok"] is True
+
+
+def test_a_process_without_its_guard_is_no_worker() -> None:
+    seen("host:1/2", detector="tiny-test", detector_version="1")
+    assert Client().get(URL).status_code == 503
+
+
+def test_a_database_that_fails_is_told_apart() -> None:
+    with patch.object(health, "queue_state", side_effect=DatabaseError("secret address")):
+        answer = Client().get(URL)
+    assert answer.status_code == 503
+    assert answer.json()["database"] == {"ok": False, "milliseconds": None}
+    assert answer.json()["queue"] is None
+    assert "secret" not in answer.content.decode()
+
+
+def test_a_database_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "DATABASE_SECONDS", 0.1)
+    with patch.object(health, "queue_state", side_effect=lambda: time.sleep(1)):
+        begun = time.monotonic()
+        answer = Client().get(URL)
+        assert time.monotonic() - begun < 0.9
+    assert (answer.status_code, answer.json()["database"]["ok"]) == (503, False)
+
+
+def test_it_is_never_throttled(settings: Any) -> None:
+    settings.SENTINEL_API_RATE_ANONYMOUS = "1/hour"
+    seen("host:1")
+    for path in (URL, "/api/v1/live/"):
+        assert [Client().get(path).status_code for _ in range(3)] == [200] * 3
+
+
+def test_being_alive_needs_no_database() -> None:
+    with patch.object(health, "check_health", side_effect=AssertionError):
+        answer = Client().get("/api/v1/live/")
+    assert (answer.status_code, answer.json()) == (200, {"alive": True})
+
+
+def test_a_worker_says_that_it_lives_what_it_loaded_and_when_it_stops(beat: health.WorkerBeat) -> None:
+    beat.alive()
+    first = WorkerState.objects.get()
+    assert (first.name.rpartition(":")[2], first.detector) == (str(os.getpid()), "")
+    beat.alive()
+    again = WorkerState.objects.get()
+    assert again.seen_at > first.seen_at
+    assert again.started_at == first.started_at
+    with patch.object(health, "BEAT_SECONDS", 3600):
+        health.announce_detector("tiny-test", "1")
+        wait_until(
+            lambda: WorkerState.objects.filter(detector="tiny-test").exists(), seconds=10, what="the detector's row"
+        )
+    assert health.workers_state().detector == "tiny-test"
+    assert health.workers_state().alive == 1
+    seen("other:1")
+    beat.stopped()
+    assert [worker.name for worker in WorkerState.objects.all()] == ["other:1"]
+
+
+def test_outside_of_a_worker_nobody_says_anything() -> None:
+    health.announce_detector("tiny-test", "1")
+    assert not WorkerState.objects.exists()
+
+
+def test_old_words_are_swept() -> None:
+    seen("old:1", seconds_ago=2 * 3600)
+    seen("young:1", seconds_ago=60)
+    housekeeping.sweep_expired()
+    assert [worker.name for worker in WorkerState.objects.all()] == ["young:1"]
+
+
+def test_administrators_see_the_workers_and_the_queue(as_admin: Client, owner: User) -> None:
+    seen("host:1")
+    make_analysis(owner, spent=False)
+    page = as_admin.get("/admin/media_analysis/workerstate/").content.decode()
+    assert "host:1" in page
+    assert "1 waiting, 0 running" in page
+    assert as_admin.get("/admin/media_analysis/resumableupload/").status_code == 200

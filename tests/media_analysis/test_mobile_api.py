@@ -14,6 +14,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from PIL import Image
 
 from accounts import limits, tokens
@@ -526,6 +527,15 @@ def test_the_owner_may_download_it_from_the_result_page(owner: User, as_owner: C
     assert f'href="{url}"' in page
     assert as_owner.get(url).status_code == 200
     assert "labelled.jpg" not in as_owner.get(f"/analyses/{make_done(owner).public_id}/").content.decode()
+
+
+def test_reviewers_see_it_first(owner: User, as_admin: Client) -> None:
+    analysis = make_image_row(owner)
+    given = make_feedback(analysis)
+    page = as_admin.get(reverse("admin:media_analysis_feedback_change", args=[given.pk])).content.decode()
+    url = reverse("admin:media_analysis_feedback_evidence", args=[given.pk, "labelled.jpg"])
+    assert 0 < page.index(url) < page.index("frame-9.jpg")
+    assert as_admin.get(url)["Content-Type"] == "image/jpeg"
 
 
 # Whose, and what is missing.

@@ -63,9 +63,7 @@ class Command(BaseCommand):
             sys.exit(EXIT_TRY_AGAIN)
 
 
-def look_after(
-    beat: health.WorkerBeat, watch: housekeeping.IdleWatch, next_sweep: float
-) -> tuple[float, bool]:
+def look_after(beat: health.WorkerBeat, watch: housekeeping.IdleWatch, next_sweep: float) -> tuple[float, bool]:
     """One round of housekeeping, and a sign of life.
 
     Returns when the next sweep is due, on the monotonic clock, and whether the workers are stuck.
@@ -77,8 +75,8 @@ def look_after(
         stuck = watch.is_stuck()
         if time.monotonic() >= next_sweep:
             housekeeping.sweep_abandoned_files()
-            forget_ended()
             housekeeping.sweep_expired()
+            forget_ended()
             next_sweep = time.monotonic() + SWEEP_SECONDS
     except DatabaseError:
         # The database may be away for a moment; the next round tries again.

@@ -19,6 +19,7 @@ from accounts.errors import Code, SentinelError
 from accounts.schema import refusals
 from media_analysis.models import Analysis, Media
 from reports import services
+from reports.models import Report
 
 # Computers and phones are shared: what was downloaded is kept by whoever did it, not on the way.
 NO_STORE = {"Cache-Control": "private, no-store"}
@@ -72,7 +73,7 @@ class ReportView(APIView):
         # Made here in either case: the address that JSON names is not to be a promise.
         report = services.get_report(analysis, language)
         if request.accepted_renderer.format == PdfRenderer.format:
-            return Response(services.read_report(report), headers={**NO_STORE, **as_download(name)})
+            return Response(services.read_report(report), headers={**NO_STORE, **as_download(name, report)})
         url = f"{reverse('report-api', args=[analysis.public_id])}?lang={language}"
         return Response({"report": name, "url": absolute(request, url)}, headers=NO_STORE)
 
@@ -82,8 +83,10 @@ def file_name(media: Media) -> str:
     return f"{media.public_id}.pdf"
 
 
-def as_download(name: str) -> dict[str, str]:
-    return {"Content-Disposition": content_disposition_header(True, name) or "attachment"}
+def as_download(name: str, report: Report) -> dict[str, str]:
+    """Headers that go with the file."""
+    disposition = content_disposition_header(True, name) or "attachment"
+    return {"Content-Disposition": disposition, "Content-Language": report.language}
 
 
 def absolute(request: HttpRequest | Request, path: str) -> str:

@@ -44,5 +44,5 @@ def report_pdf(request: SignedInRequest, public_id: str) -> HttpResponse:
     analysis = selectors.get_analysis(request.user, public_id)
     asked = request.GET.get("lang") or get_language() or ""
     report = services.get_report(analysis, services.choose_language(request.user, asked))
-    headers = as_download(f"sentinel-report-{file_name(analysis.media)}")
+    headers = as_download(f"sentinel-report-{file_name(analysis.media)}", report)
     return HttpResponse(services.read_report(report), content_type="application/pdf", headers=headers)

@@ -55,6 +55,7 @@ def test_the_result_page_leads_to_the_report(owner: User, as_owner: Client) -> N
     assert is_pdf(answer)
     name = f"sentinel-report-{analysis.media.public_id}.pdf"
     assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert answer["Content-Language"] == "en"
     assert "no-store" in answer["Cache-Control"]
 
 

@@ -24,7 +24,7 @@ from reports.models import Report
 from reports.pdf import Engine, Xhtml2Pdf, get_engine
 from reports.presentation import present
 from tests.conftest import make_user
-from tests.media_analysis.factories import make_analysis
+from tests.media_analysis.factories import make_analysis, make_done
 from tests.reports.factories import make_reportable, picture
 
 MOST_BYTES = 3 * 1024 * 1024
@@ -136,6 +136,14 @@ def test_what_others_wrote_is_shown_as_text(owner: User, make_engine: Any) -> No
     reader = pypdf.PdfReader(BytesIO(engine.render(composed.markup, composed.parts)))
     shown = "".join(text_of(reader).split())
     assert shown.count('<imgsrc="http://evil.example/x.png"><script>alert(1)</script>&amp;{{7|add:1}}[U+202E]') >= 3
+
+
+def test_results_from_before_all_this_was_noted_have_their_report(owner: User) -> None:
+    whole = text_of(render(make_done(owner)))
+    assert "Unknown: nothing was noted about it when this file was examined." in whole
+    assert "Nothing was noted about it when this file was examined." in whole
+    for text in ("Key frames", "worse copies", "Calculated with"):
+        assert text not in whole
 
 
 def test_it_is_tagged_titled_and_has_bookmarks(owner: User) -> None:

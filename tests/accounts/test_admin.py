@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -65,10 +67,11 @@ def test_the_secrets_of_a_push_device_are_on_no_page(as_admin: Client, owner: Us
         assert "/send/secret" not in page
 
 
-def test_the_language_of_a_user_is_one_of_the_sites(as_admin: Client, owner: User) -> None:
+def test_the_language_of_a_user_is_one_of_the_sites(as_admin: Client, owner: User, settings: Any) -> None:
+    settings.LANGUAGES = [("en", "English"), ("de", "Deutsch")]
     page = as_admin.get(reverse("admin:accounts_user_change", args=[owner.pk]))
     field = page.context["adminform"].form.fields["language"]
-    assert [code for code, _ in field.choices] == ["", "en"]
+    assert [code for code, _ in field.choices] == ["", "en", "de"]
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -219,11 +219,8 @@ class ImageView(MobileView):
         description="Send the file as `image`. A refusal costs none of today's classifications.",
         tags=["mobile"],
         parameters=[KEY],
-        request={
-            "multipart/form-data": serializers.ImageUploadInput,
-            "application/json": serializers.UserInput,
-            "application/x-www-form-urlencoded": serializers.UserInput,
-        },
+        # Bodies of the other types are read too, but no file can come in them.
+        request={"multipart/form-data": serializers.ImageUploadInput},
         responses={
             200: success(
                 serializers.ImageAcceptedOutput,

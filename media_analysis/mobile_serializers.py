@@ -66,11 +66,11 @@ class ClassifyInput(MobileCaseInput):
 
 
 class VideoUploadInput(ClassifyInput):
-    video = serializers.FileField(required=False, help_text="The video, judged by its content.")
+    video = serializers.FileField(help_text="The video, judged by its content.")
 
 
 class ImageUploadInput(UserInput):
-    image = serializers.FileField(required=False, help_text="The photo, judged by its content.")
+    image = serializers.FileField(help_text="The photo, judged by its content.")
 
 
 class AcceptedOutput(serializers.Serializer[Any]):

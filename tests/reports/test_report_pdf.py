@@ -260,6 +260,15 @@ def test_a_picture_that_is_missing_is_an_error_and_no_report(owner: User) -> Non
     assert not Report.objects.exists()
 
 
+def test_without_pango_other_languages_are_refused(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    analysis = make_reportable(owner)
+    monkeypatch.setattr(services, "get_engine", Xhtml2Pdf)
+    with pytest.raises(SentinelError) as refused:
+        services.get_report(analysis, "hi")
+    assert (refused.value.code, refused.value.status) == (Code.LANGUAGE_UNAVAILABLE, 503)
+    assert services.get_report(analysis, "en").engine == "xhtml2pdf"
+
+
 def test_the_language_is_the_one_asked_for_or_that_of_the_account(owner: User, settings: Any) -> None:
     settings.LANGUAGES = [("en", "English"), ("hi", "हिन्दी")]
     owner.language = "hi"

@@ -1,0 +1,347 @@
+"""Who may do what: every endpoint of the API, asked by everybody there can be.
+
+The table is complete: the resolver is walked, and an address or method without a row fails.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admindocs.views import simplify_regex
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.test import Client
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import AccessToken
+
+from accounts import tokens
+from accounts.answers import is_api
+from accounts.models import AppSession, PushDevice, User
+from media_analysis import resumable
+from media_analysis.evidence import LABELLED_NAME
+from media_analysis.models import Analysis, Media, Notification, Submission
+from tests.conftest import PASSWORD, make_user
+from tests.media_analysis.factories import make_analysis, make_done, make_feedback, make_media
+
+pytestmark = pytest.mark.django_db
+
+CALLERS = ("anonymous", "expired", "revoked", "stranger", "staff", "owner")
+METHODS = {"get", "post", "put", "patch", "delete", "head"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    path: str
+    body: Any = None
+    multipart: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class World:
+    """What the owner has. Everybody else asks for exactly that."""
+
+    owner: User
+    video: Analysis
+    image: Analysis
+    failed: Analysis
+    upload: str
+    session: AppSession
+    refresh: str
+    device: PushDevice
+    notification: Notification
+    clip: bytes
+    photo: bytes
+
+
+def make_world(clip: Path, photo: Path) -> World:
+    owner, picture = make_user("owner"), photo.read_bytes()
+    video = make_done(owner)
+    video.evidence = [default_storage.save(f"analyses/{video.public_id}/1/frame-9.jpg", ContentFile(picture))]
+    video.save()
+    image = make_done(owner, media=make_media(owner, kind=Media.Kind.IMAGE, original_name="p.jpg", container="jpeg"))
+    image.evidence = [default_storage.save(f"analyses/{image.public_id}/1/{LABELLED_NAME}", ContentFile(picture))]
+    image.save()
+    for done in (video, image):
+        Submission.objects.create(media=done.media, submitted_by=owner, source=Submission.Source.API)
+    failed = make_analysis(owner, status=Analysis.Status.FAILED, error_code="internal_error", spent=False)
+    pair = tokens.log_in(owner, device="Another device")
+    return World(
+        owner=owner,
+        video=video,
+        image=image,
+        failed=failed,
+        upload=resumable.begin_upload(owner=owner, size=5).public_id,
+        session=AppSession.objects.get(user=owner),
+        refresh=pair.refresh,
+        device=PushDevice.objects.create(user=owner, endpoint="https://push.example.net/1", p256dh="k", auth="a"),
+        notification=Notification.objects.create(
+            user=owner, analysis=video, kind=Notification.Kind.DONE, finished_at=timezone.now()
+        ),
+        clip=clip.read_bytes(),
+        photo=picture,
+    )
+
+
+Ask = Callable[[World], Request]
+# Statuses for: nobody, an expired token, a revoked token, a stranger, an administrator, the owner.
+Row = tuple[Ask, tuple[int, int, int, int, int, int]]
+
+
+def everybody(ask: Ask, status: int = 200) -> Row:
+    """Tokens are not even looked at."""
+    return ask, (status,) * 6
+
+
+def own(ask: Ask, status: int = 200) -> Row:
+    """Whoever is logged in meets their own."""
+    return ask, (401, 401, 401, status, status, status)
+
+
+def hidden(ask: Ask, status: int = 200) -> Row:
+    """Others are told that there is nothing, administrators too."""
+    return ask, (401, 401, 401, 404, 404, status)
+
+
+def forbidden(ask: Ask, status: int = 200) -> Row:
+    """The phone apps' contract: others are told that it is not theirs."""
+    return ask, (401, 401, 401, 403, 403, status)
+
+
+def at(path: str, body: Any = None, **options: Any) -> Ask:
+    return lambda world: Request(path, body, **options)
+
+
+TUS = {"Tus-Resumable": "1.0.0"}
+SIGN_UP = {"username": "newcomer", "email": "newcomer@example.org", "password": PASSWORD}
+LOG_IN = {"username": "owner", "password": PASSWORD}
+KEYS = {"p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4", "auth": "BTBZMqHH6r4Tts7J_aSIgg"}  # fmt: skip  # noqa: E501
+PUSH_DEVICE = {"endpoint": "https://push.example.net/send/2", "keys": KEYS}
+
+
+def user_of(world: World, **more: str) -> dict[str, str]:
+    return {"userId": world.owner.public_id, **more}
+
+
+def analysis(world: World, rest: str = "") -> str:
+    return f"/api/v1/analyses/{world.video.public_id}/{rest}"
+
+
+def upload(world: World) -> str:
+    return f"/api/v1/uploads/{world.upload}/"
+
+
+def picture_file(world: World) -> str:
+    return f"image-{world.image.media.public_id}.jpg"
+
+
+TABLE: dict[str, Row] = {
+    # The phone apps' eleven
+    "POST /users/signup": everybody(at("/users/signup", SIGN_UP)),
+    "POST /users/login": everybody(at("/users/login", LOG_IN)),
+    "POST /classify": forbidden(lambda w: Request("/classify", user_of(w) | {"video": w.clip}, multipart=True)),
+    "POST /fetch-history": forbidden(lambda w: Request("/fetch-history", user_of(w))),
+    "GET /pdf": forbidden(lambda w: Request(f"/pdf?videoId={w.video.media.public_id}")),
+    "GET /pdf-image": forbidden(lambda w: Request(f"/pdf-image?imageId={w.image.media.public_id}")),
+    "POST /remove": forbidden(lambda w: Request("/remove", {"videoId": w.video.media.public_id})),
+    "POST /remove/image": forbidden(
+        lambda w: Request("/remove/image", {"imageId": w.image.media.public_id, "imageFile": picture_file(w)})
+    ),
+    "POST /get-image": forbidden(lambda w: Request("/get-image", user_of(w) | {"image": w.photo}, multipart=True)),
+    "GET /get-image": forbidden(lambda w: Request(f"/get-image?imageId={w.image.media.public_id}")),
+    "GET /get-image/image": forbidden(lambda w: Request(f"/get-image/image?imageFile={picture_file(w)}")),
+    # Tokens and devices
+    "POST /api/v1/tokens/": everybody(at("/api/v1/tokens/", LOG_IN)),
+    # The refresh token in the body is who asks.
+    "POST /api/v1/tokens/refresh/": everybody(lambda w: Request("/api/v1/tokens/refresh/", {"refresh": w.refresh})),
+    "POST /api/v1/tokens/revoke/": everybody(lambda w: Request("/api/v1/tokens/revoke/", {"refresh": w.refresh}), 204),
+    "GET /api/v1/sessions/": own(at("/api/v1/sessions/")),
+    "DELETE /api/v1/sessions/": own(at("/api/v1/sessions/"), 204),
+    "DELETE /api/v1/sessions/<public_id>/": hidden(lambda w: Request(f"/api/v1/sessions/{w.session.public_id}/"), 204),
+    # The account
+    "POST /api/v1/account/": everybody(at("/api/v1/account/", SIGN_UP), 201),
+    "GET /api/v1/account/": own(at("/api/v1/account/")),
+    "PATCH /api/v1/account/": own(at("/api/v1/account/", {"first_name": "Asha"})),
+    "PUT /api/v1/account/password/": own(
+        at("/api/v1/account/password/", {"old_password": PASSWORD, "new_password": "quite another long one"})
+    ),
+    "POST /api/v1/account/delete/": own(at("/api/v1/account/delete/", {"password": PASSWORD}), 204),
+    "GET /api/v1/push-devices/": own(at("/api/v1/push-devices/")),
+    "POST /api/v1/push-devices/": own(at("/api/v1/push-devices/", PUSH_DEVICE), 201),
+    "DELETE /api/v1/push-devices/<public_id>/": hidden(
+        lambda w: Request(f"/api/v1/push-devices/{w.device.public_id}/"), 204
+    ),
+    # Analyses
+    "GET /api/v1/analyses/": own(at("/api/v1/analyses/")),
+    "POST /api/v1/analyses/": own(lambda w: Request("/api/v1/analyses/", {"file": w.clip}, multipart=True), 201),
+    "GET /api/v1/analyses/<public_id>/": hidden(lambda w: Request(analysis(w))),
+    "DELETE /api/v1/analyses/<public_id>/": hidden(lambda w: Request(analysis(w))),
+    "GET /api/v1/analyses/<public_id>/progress/": hidden(lambda w: Request(analysis(w, "progress/"))),
+    "POST /api/v1/analyses/<public_id>/retry/": hidden(
+        lambda w: Request(f"/api/v1/analyses/{w.failed.public_id}/retry/"), 202
+    ),
+    "GET /api/v1/analyses/<public_id>/pictures/": hidden(lambda w: Request(analysis(w, "pictures/"))),
+    "GET /api/v1/analyses/<public_id>/pictures/<name>": hidden(lambda w: Request(analysis(w, "pictures/frame-9.jpg"))),
+    "GET /api/v1/analyses/<public_id>/feedback/": hidden(lambda w: Request(with_feedback(w))),
+    "PUT /api/v1/analyses/<public_id>/feedback/": hidden(
+        lambda w: Request(analysis(w, "feedback/"), {"opinion": "agree"})
+    ),
+    "GET /api/v1/analyses/<public_id>/report/": hidden(lambda w: Request(analysis(w, "report/"))),
+    "GET /api/v1/receipts/": own(at("/api/v1/receipts/")),
+    # Uploads
+    "GET /api/v1/uploads/": own(at("/api/v1/uploads/")),
+    "POST /api/v1/uploads/": own(at("/api/v1/uploads/", headers={**TUS, "Upload-Length": "5"}), 201),
+    "GET /api/v1/uploads/<public_id>/": hidden(lambda w: Request(upload(w))),
+    "HEAD /api/v1/uploads/<public_id>/": hidden(lambda w: Request(upload(w), headers=TUS)),
+    "PATCH /api/v1/uploads/<public_id>/": hidden(
+        lambda w: Request(
+            upload(w),
+            b"bytes",
+            headers={**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
+        ),
+        204,
+    ),
+    "DELETE /api/v1/uploads/<public_id>/": hidden(lambda w: Request(upload(w), headers=TUS), 204),
+    # Notifications
+    "GET /api/v1/notifications/": own(at("/api/v1/notifications/")),
+    "GET /api/v1/notifications/state/": own(at("/api/v1/notifications/state/")),
+    "POST /api/v1/notifications/read/": own(at("/api/v1/notifications/read/"), 204),
+    "POST /api/v1/notifications/<public_id>/read/": hidden(
+        lambda w: Request(f"/api/v1/notifications/{w.notification.public_id}/read/"), 204
+    ),
+    # For everybody
+    "GET /api/v1/live/": everybody(at("/api/v1/live/")),
+    # No worker runs here, which it says with the same body.
+    "GET /api/v1/health/": everybody(at("/api/v1/health/"), 503),
+    "GET /api/v1/models/": everybody(at("/api/v1/models/")),
+    "GET /api/v1/models/<name>/": everybody(at("/api/v1/models/sentinel-lite/")),
+    "GET /api/schema/": everybody(at("/api/schema/")),
+    "GET /api/docs/": everybody(at("/api/docs/")),
+    "GET /api/docs/redoc/": everybody(at("/api/docs/redoc/")),
+}
+
+
+def with_feedback(world: World) -> str:
+    make_feedback(world.video)
+    return analysis(world, "feedback/")
+
+
+def routes(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for found in resolver.url_patterns:
+        route = prefix + str(found.pattern)
+        if isinstance(found, URLResolver):
+            yield from routes(found, route)
+        elif isinstance(found, URLPattern):
+            yield readable(route), found.callback
+
+
+def readable(route: str) -> str:
+    """The route with its variables in angle brackets; of one that a slash may end, the way without."""
+    route = re.sub(r"<\w+:(\w+)>", r"<\1>", route)
+    return simplify_regex(route.removesuffix("/?$")) if "^" in route else f"/{route}"
+
+
+def endpoints() -> set[str]:
+    """ "METHOD /path" of everything that programs may call."""
+    found: set[str] = set()
+    for route, callback in routes(get_resolver()):
+        if not is_api(route):
+            continue
+        if actions := getattr(callback, "actions", None):
+            methods = set(actions) - {"head"}
+        else:
+            view = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
+            assert view is not None, f"{route}: not a class-based view"
+            methods = {name for name in METHODS if hasattr(view, name) and name in view.http_method_names}
+            # A view with its own idea of HEAD is asked for it, Django's own copy of GET is not.
+            if "head" in methods and "head" not in vars(view):
+                methods.discard("head")
+        found |= {f"{method.upper()} {route}" for method in methods}
+    return found
+
+
+def test_every_endpoint_has_a_row() -> None:
+    assert endpoints() - set(TABLE) == set(), "say in TABLE who may call it"
+    assert set(TABLE) - endpoints() == set(), "these are gone"
+
+
+def bearer(access: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {access}"}
+
+
+def expired_token(user: User) -> str:
+    access = AccessToken(tokens.log_in(user).access)  # type: ignore[arg-type]
+    access.set_exp(from_time=timezone.now() - timedelta(days=1), lifetime=timedelta(hours=1))
+    assert api_settings.USER_ID_CLAIM in access
+    return str(access)
+
+
+def revoked_token(user: User) -> str:
+    pair = tokens.log_in(user)
+    tokens.end_session(AccessToken(pair.access)[tokens.SESSION_CLAIM])  # type: ignore[arg-type]
+    return pair.access
+
+
+def headers_of(caller: str, world: World) -> dict[str, str]:
+    match caller:
+        case "anonymous":
+            return {}
+        case "expired":
+            return bearer(expired_token(world.owner))
+        case "revoked":
+            return bearer(revoked_token(world.owner))
+        case "owner":
+            return bearer(tokens.log_in(world.owner).access)
+    return bearer(tokens.log_in(User.objects.get(username=caller)).access)
+
+
+def send(method: str, asked: Request, headers: dict[str, str]) -> Any:
+    headers = {**headers, **asked.headers}
+    content_type = headers.pop("Content-Type", "application/json")
+    body: Any = b""
+    if isinstance(asked.body, bytes):
+        body = asked.body
+    elif asked.multipart:
+        content_type = MULTIPART_CONTENT
+        fields = {
+            name: ContentFile(value, name="sent.bin") if isinstance(value, bytes) else value
+            for name, value in asked.body.items()
+        }
+        body = encode_multipart(BOUNDARY, fields)
+    elif asked.body is not None:
+        body = json.dumps(asked.body)
+    client = Client(raise_request_exception=False)
+    return client.generic(method, asked.path, body, content_type=content_type, headers=headers)
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_everybody_is_answered_as_the_table_says(name: str, clip: Path, photo: Path) -> None:
+    ask, statuses = TABLE[name]
+    world = make_world(clip, photo)
+    make_user("stranger")
+    make_user("staff", is_staff=True, is_superuser=True)
+    asked = ask(world)
+    expected = dict(zip(CALLERS, statuses, strict=True))
+    got = {}
+    for caller in CALLERS:
+        # What one does is undone before the next; the owner comes last, since files stay deleted.
+        with transaction.atomic():
+            answer = send(name.split(maxsplit=1)[0], asked, headers_of(caller, world))
+            got[caller] = answer.status_code
+            if 400 <= answer.status_code < 500 and not name.startswith("HEAD"):
+                assert set(answer.json()) >= {"code", "message", "success", "error"}, caller
+            if answer.status_code == 401:
+                assert re.match(r'Bearer realm="api"', answer["WWW-Authenticate"]), caller
+            transaction.set_rollback(True)
+    assert got == expected

@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
 from accounts.answers import answer_error
 from accounts.errors import Code, SentinelError
 
-# Set on the ASGI scope by sentinel_site.bodies for a request whose body was too large to be read.
+# Set on the ASGI scope by sentinel_site.bodies for a request whose body was too large to be read: to "file" where it
+# would have held a file, else to "body".
 OVERSIZED_FLAG = "sentinel.body_too_large"
 
 
@@ -18,6 +20,8 @@ class OversizedBodyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if getattr(request, "scope", {}).get(OVERSIZED_FLAG):
-            return answer_error(request, SentinelError(Code.FILE_TOO_LARGE))
+        oversized = getattr(request, "scope", {}).get(OVERSIZED_FLAG)
+        if oversized:
+            text = None if oversized == "file" else _("The request is too large.")
+            return answer_error(request, SentinelError(Code.FILE_TOO_LARGE, text=text))
         return self.get_response(request)

@@ -8,8 +8,11 @@ from typing import Any
 
 from media_analysis.middleware import OVERSIZED_FLAG
 
-# What a multipart body holds beside the file: the other fields and the boundaries.
+# What a multipart body holds beside the file: the other fields and the boundaries. Also the most that any other body
+# may be, since those are held in memory whole.
 SLACK_BYTES = 1024 * 1024
+# Bodies that files come in: Django and we write these to disk as they come.
+FILE_TYPES = (b"multipart/", b"application/offset+octet-stream")
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -45,8 +48,10 @@ class LimitBody:
             return
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.limit:
-            await self._refuse(scope, receive, send)
+        holds_file = headers.get(b"content-type", b"").lower().startswith(FILE_TYPES)
+        limit = self.limit if holds_file else SLACK_BYTES
+        if announced.isdigit() and int(announced) > limit:
+            await self._refuse(scope, receive, send, "file" if holds_file else "body")
             return
         received = 0
         ended = cut_off = False
@@ -65,16 +70,16 @@ class LimitBody:
             if message["type"] == "http.request":
                 ended = not message.get("more_body", False)
                 received += len(message.get("body", b""))
-                if received > self.limit:
+                if received > limit:
                     # Only a chunked body gets here: HTTP itself holds the others to what they announce.
                     return {"type": "http.disconnect"}
             return message
 
         await self.application(scope, counted, send)
 
-    async def _refuse(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _refuse(self, scope: dict[str, Any], receive: Receive, send: Send, what: str) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name not in BODY_HEADERS]
-        bare = {**scope, "headers": headers, OVERSIZED_FLAG: True}
+        bare = {**scope, "headers": headers, OVERSIZED_FLAG: what}
 
         asked = False
 

@@ -1,13 +1,17 @@
 """From a file to an AnalysisResult: read, find faces, follow people, judge, conclude.
 
-Memory stays flat: at any time there are a few decoded frames, the face crops of the sample, and, if a sink wants
-them, one JPEG for each sampled frame.
+Frames are decoded in the caller's thread, searched for faces in others and judged in one more, side by side; callbacks
+are called in the caller's thread only. Memory stays flat: at any time there are a few decoded frames, the face crops of
+the sample, and, if a sink wants them, one JPEG for each sampled frame.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -36,6 +40,7 @@ from ml.contracts import (
 )
 from ml.detectors.aggregation import aggregate_networks, count_votes, fake_stretches, merge_stretches
 from ml.detectors.registry import Detector
+from ml.engines import side_by_side
 from ml.error_rates import error_rates_for, facts_of
 from ml.events import Concluded, Event, EventCallback, FaceScored, FrameSearched, MediaRead, PersonFound
 from ml.evidence import (
@@ -76,22 +81,30 @@ Crop = NDArray[np.uint8]
 
 # A video of which less decodes than this share of its frames is not judged on the rest.
 USABLE_SHARE = 0.25
-# Shares of the whole at which the stages end, for the progress.
+# Shares of the whole at which the stages end, for the progress. Searching and judging run side by side; of a photo's
+# time the search is most.
 READ_DONE, SEARCH_DONE, CONCLUDING_FROM = 0.02, 0.9, 0.98
+PHOTO_SEARCHED = 0.9
 # Faces that are surer and larger are judged as soon as they are found, before it is known who stays.
 JUDGE_AT_ONCE = 0.95
 # So many wait until they are judged together.
 FACES_AT_ONCE = 8
+# Bytes of decoded frames that may wait to be searched: two of 8K, ten of 4K.
+FRAMES_WAITING = 1 << 28
 
 
 @dataclass(slots=True, eq=False)
 class _Looked:
-    """A sampled frame that was searched for faces. ``crops`` belong to ``sightings``, in the same order."""
+    """A sampled frame that was searched for faces. ``crops`` belong to ``sightings``, in the same order.
+
+    ``picture`` is a JPEG for the evidence, ``preview`` one for a live view, each only if wanted.
+    """
 
     frame: SampledFrame
     sightings: list[Sighting]
     crops: list[NDArray[np.uint8]]
     picture: bytes | None
+    preview: bytes | None
 
 
 @dataclass(slots=True)
@@ -134,7 +147,10 @@ class _Progress:
 
 
 class _Scorer:
-    """Judges faces in batches, in the order in which they come, and remembers each one's scores."""
+    """Judges faces in batches, in the order in which they come, in a thread of its own, and remembers the scores.
+
+    To be closed at the end, also of a failed analysis.
+    """
 
     def __init__(self, detector: Detector, tell: EventCallback, *, photo: bool) -> None:
         self._detector = detector
@@ -142,7 +158,10 @@ class _Scorer:
         self._photo = photo
         self._queue: list[tuple[SampledFrame, FaceDetection, Crop]] = []
         # By the crop's identity, and the crop itself, so that no other can come to have it.
-        self._scores: dict[int, tuple[Crop, Scores]] = {}
+        self._known: dict[int, Crop] = {}
+        self._scores: dict[int, Scores] = {}
+        self._thread = ThreadPoolExecutor(1, "judging")
+        self._running: deque[tuple[list[tuple[SampledFrame, FaceDetection, Crop]], Future[Scores]]] = deque()
         # The first faces go alone, so that a live view has something to show.
         self._batch_size = 1
 
@@ -150,27 +169,51 @@ class _Scorer:
     def has_scores(self) -> bool:
         return bool(self._scores)
 
+    @property
+    def share(self) -> float:
+        """How many of the faces that came are judged."""
+        return len(self._scores) / len(self._known) if self._known else 1.0
+
     def add(self, frame: SampledFrame, detection: FaceDetection, crop: Crop) -> None:
-        """Judge a face now or with the next ones."""
-        if id(crop) in self._scores:
+        """Have a face judged, with the next ones if need be."""
+        if id(crop) in self._known:
             return
+        self._known[id(crop)] = crop
         self._queue.append((frame, detection, crop))
         if len(self._queue) >= self._batch_size:
-            self.flush()
+            self._start()
             self._batch_size = min(2 * self._batch_size, FACES_AT_ONCE)
 
-    def flush(self) -> None:
-        if not self._queue:
-            return
+    def _start(self) -> None:
         batch, self._queue = self._queue, []
-        scores = self._detector.score([crop for _, _, crop in batch], photo=self._photo)
-        for column, (frame, detection, crop) in zip(scores.T, batch, strict=True):
-            self._scores[id(crop)] = (crop, column)
+        if batch:
+            crops = [crop for _, _, crop in batch]
+            self._running.append((batch, self._thread.submit(self._detector.score, crops, photo=self._photo)))
+
+    def collect(self) -> None:
+        """Tell what is judged by now. Raises what judging raised."""
+        while self._running and self._running[0][1].done():
+            self._take()
+
+    def finish(self) -> Iterator[float]:
+        """Wait for all faces; gives the share judged from time to time."""
+        self._start()
+        while self._running:
+            self._take()
+            yield self.share
+
+    def _take(self) -> None:
+        batch, scores = self._running.popleft()
+        for column, (frame, detection, crop) in zip(scores.result().T, batch, strict=True):
+            self._scores[id(crop)] = column
             self._tell(FaceScored(_face_score(frame, detection, column)))
 
     def scores_of(self, crop: Crop) -> Scores:
         """One score for each network."""
-        return self._scores[id(crop)][1]
+        return self._scores[id(crop)]
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
 
 def _face_score(frame: SampledFrame, detection: FaceDetection, scores: Scores) -> FaceScore:
@@ -277,17 +320,22 @@ def analyze_video(
     )
     if job.info.kind is not MediaKind.VIDEO:
         raise AnalysisError(ErrorCode.NO_VIDEO_STREAM, "a photo")
-    info, progress = job.info, job.progress
+    with closing(job.scorer):
+        return _judge_video(job, frames)
+
+
+def _judge_video(job: _Job, frames: int) -> AnalysisResult:
+    info, progress, scorer = job.info, job.progress, job.scorer
     sampler = FrameSampler(job.path, frames, claimed=info.frame_count)
     expected = max(min(frames, info.frame_count), 1)
     job.tell(MediaRead(info, expected))
     progress.report(Stage.FINDING_FACES, READ_DONE)
     looked: dict[int, _Looked] = {}
-    for batch in _batches(sampler, job.finder):
-        for found in _look(batch, job):
-            looked[found.frame.index] = found
-        stage = Stage.JUDGING if job.scorer.has_scores else Stage.FINDING_FACES
-        progress.report_part(stage, READ_DONE, SEARCH_DONE, len(looked) / expected)
+    for found in _search(sampler, job):
+        looked[found.frame.index] = found
+        _tell_and_judge(found, job)
+        stage = Stage.JUDGING if scorer.has_scores else Stage.FINDING_FACES
+        progress.report_part(stage, READ_DONE, SEARCH_DONE, len(looked) / expected * scorer.share)
     sample = _Sample(
         [looked[index] for index in sampler.indices if index in looked],
         {
@@ -303,7 +351,7 @@ def analyze_video(
     for rank, found in enumerate(sample.looked):
         found.sightings = [Sighting(rank, seen.detection, seen.looks) for seen in found.sightings]
     sightings = [found.sightings for found in sample.looked]
-    people = _everyone(sightings) if parity else find_people(sightings)
+    people = _everyone(sightings) if job.parity else find_people(sightings)
     return _judge(job, sample, people)
 
 
@@ -336,16 +384,16 @@ def analyze_image(
     )
     if job.info.kind is not MediaKind.IMAGE:
         raise AnalysisError(ErrorCode.UNSUPPORTED_TYPE, "not a photo")
-    picture = VideoPicture(0, 0.0, read_photo(job.path))
-    job.tell(MediaRead(job.info, 1))
-    job.progress.report(Stage.FINDING_FACES, READ_DONE)
-    sample = _Sample(
-        list(_look([picture], job)), photo=shrink(picture.pixels, LABELLED_SIZE) if evidence is not None else None
-    )
-    job.progress.report(Stage.FINDING_FACES, SEARCH_DONE)
-    sightings = sample.looked[0].sightings
-    people = _everyone([sightings]) if parity else find_people_in_photo(sightings)
-    return _judge(job, sample, people)
+    with closing(job.scorer):
+        picture = VideoPicture(0, 0.0, read_photo(job.path))
+        job.tell(MediaRead(job.info, 1))
+        job.progress.report(Stage.FINDING_FACES, READ_DONE)
+        (found,) = _look([picture], job)
+        _tell_and_judge(found, job)
+        job.progress.report(Stage.FINDING_FACES, PHOTO_SEARCHED)
+        sample = _Sample([found], photo=shrink(picture.pixels, LABELLED_SIZE) if evidence is not None else None)
+        people = _everyone([found.sightings]) if parity else find_people_in_photo(found.sightings)
+        return _judge(job, sample, people)
 
 
 def _start(
@@ -386,7 +434,7 @@ def _rule(parity: bool) -> ScaleRule:
 
 
 def _batches(pictures: Iterable[VideoPicture], finder: FaceDetector) -> Iterator[list[VideoPicture]]:
-    """Group frames of one size into batches that the face detector can hold; a clip may change its size midway.
+    """Frames as the face detector takes them: one by one, or grouped by size; a clip may change its size midway.
 
     The first frame goes alone and the next batches grow, so that a live view soon has something to show.
     """
@@ -398,35 +446,66 @@ def _batches(pictures: Iterable[VideoPicture], finder: FaceDetector) -> Iterator
             yield batch
             batch = []
         batch.append(picture)
-        if len(batch) >= min(finder.batch_size(width, height), most):
+        if len(batch) >= min(finder.batch_size(width, height) if finder.batches else 1, most):
             yield batch
             batch, most = [], 2 * most
     if batch:
         yield batch
 
 
-def _look(pictures: Sequence[VideoPicture], job: _Job) -> Iterator[_Looked]:
-    """Search frames for faces and cut the faces out, so that the frames can go; judge those beyond doubt at once."""
+def _search(pictures: Iterable[VideoPicture], job: _Job) -> Iterator[_Looked]:
+    """Search frames side by side while the next are decoded: what was found, in the order of the frames."""
+    waiting: deque[Future[list[_Looked]]] = deque()
+    with ThreadPoolExecutor(side_by_side(), "faces") as pool:
+        try:
+            for batch in _batches(pictures, job.finder):
+                height, width = batch[0].pixels.shape[:2]
+                # One more than are searched, for the next to be there at once, unless frames are huge.
+                fitting = FRAMES_WAITING // sum(picture.pixels.nbytes for picture in batch) - 1
+                ahead = min(job.finder.threads(width, height) + 1, max(fitting, 0))
+                waiting.append(pool.submit(_look, batch, job))
+                while waiting and (len(waiting) > ahead or waiting[0].done()):
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _look(pictures: Sequence[VideoPicture], job: _Job) -> list[_Looked]:
+    """Search frames for faces and cut the faces out, so that the frames can go."""
     settings = job.detector.spec.preprocessing
     size, divisor = settings.input_size, settings.padding_divisor
+    looked = []
     for picture, detections in zip(pictures, job.finder.detect([p.pixels for p in pictures]), strict=True):
-        frame = SampledFrame(picture.index, picture.time)
         crops = []
         for detection in detections:
             crop = crop_face(picture.pixels, detection.box, divisor)
             # A crop is kept no larger than the network's input, which this resize is the first step to; and a
             # copy, since a view would keep the whole frame.
             crops.append(resize_isotropically(crop, size) if max(crop.shape) > size else crop.copy())
-        if job.tell is not _ignore:
-            job.tell(FrameSearched(frame, tuple(detections), to_jpeg(shrink(picture.pixels, PREVIEW_SIZE))))
-        sightings = [Sighting(0, detection, looks_of(picture.pixels, detection)) for detection in detections]
-        for seen, crop in zip(sightings, crops, strict=True):
-            if job.parity or (seen.detection.probability >= JUDGE_AT_ONCE and seen.size >= MIN_FACE_SIZE):
-                job.scorer.add(frame, seen.detection, crop)
-        keep_picture = job.evidence is not None
-        yield _Looked(
-            frame, sightings, crops, to_jpeg(shrink(picture.pixels, KEY_FRAME_SIZE)) if keep_picture else None
+        looked.append(
+            _Looked(
+                SampledFrame(picture.index, picture.time),
+                [Sighting(0, detection, looks_of(picture.pixels, detection)) for detection in detections],
+                crops,
+                to_jpeg(shrink(picture.pixels, KEY_FRAME_SIZE)) if job.evidence is not None else None,
+                to_jpeg(shrink(picture.pixels, PREVIEW_SIZE)) if job.tell is not _ignore else None,
+            )
         )
+    return looked
+
+
+def _tell_and_judge(found: _Looked, job: _Job) -> None:
+    """Tell of a frame that was searched, and have its faces judged that are beyond doubt."""
+    if found.preview is not None:
+        job.tell(FrameSearched(found.frame, tuple(seen.detection for seen in found.sightings), found.preview))
+        found.preview = None
+    for seen, crop in zip(found.sightings, found.crops, strict=True):
+        if job.parity or (seen.detection.probability >= JUDGE_AT_ONCE and seen.size >= MIN_FACE_SIZE):
+            job.scorer.add(found.frame, seen.detection, crop)
+    job.scorer.collect()
 
 
 def _everyone(frames: Sequence[Sequence[Sighting]]) -> People:
@@ -446,7 +525,7 @@ def _judge(job: _Job, sample: _Sample, people: People) -> AnalysisResult:
     frames = tuple(found.frame for found in sample.looked)
     reason = _not_assessable(sample, people)
     faces = [] if reason else _faces(sample, people)
-    progress.report(Stage.JUDGING, SEARCH_DONE)
+    progress.report(Stage.JUDGING, READ_DONE)
     scores, judged = _score(job, sample, faces)
     progress.report(Stage.CONCLUDING, CONCLUDING_FROM)
 
@@ -551,12 +630,10 @@ def _faces(sample: _Sample, people: People) -> list[_Face]:
 
 def _score(job: _Job, sample: _Sample, faces: list[_Face]) -> tuple[Scores, list[JudgedFace]]:
     """Judge the faces not judged yet → scores (networks, faces), and each face with its mean over the networks."""
-    # What waits for its batch would be judged twice otherwise.
-    job.scorer.flush()
-    for done, face in enumerate(faces):
+    for face in faces:
         job.scorer.add(sample.looked[face.rank].frame, face.sighting.detection, face.crop)
-        job.progress.report_part(Stage.JUDGING, SEARCH_DONE, CONCLUDING_FROM, done / len(faces))
-    job.scorer.flush()
+    for share in job.scorer.finish():
+        job.progress.report_part(Stage.JUDGING, READ_DONE, CONCLUDING_FROM, share)
     columns = [job.scorer.scores_of(face.crop) for face in faces]
     judged = [
         JudgedFace(face.track, _face_score(sample.looked[face.rank].frame, face.sighting.detection, column))

@@ -77,7 +77,7 @@ class Detector:
         """
         height, width = crop.shape[:2]
         total = np.zeros((height, width), dtype=np.float32)
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode():
             settings = self.spec.preprocessing
             pixels = torch.from_numpy(self._fit([crop])).to(self.device)
             faces = to_input(pixels, settings.mean, settings.std).contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,9 @@
 """Runs a detector's networks over faces, on the processor or a GPU, in batches that fit.
 
-On a processor OpenVINO does the work where it gives what torch gives (:mod:`ml.engines`). On a GPU it is torch; where
-its memory runs out the batch is halved, and stays so, and the work goes on. Both in float32 unless SENTINEL_PRECISION
-asks for bfloat16, which is faster and moves scores: see the benchmark before using it.
+On a processor OpenVINO does the work where it gives what torch gives (:mod:`ml.engines`): a face at a time, several
+side by side. On a GPU it is torch; where its memory runs out the batch is halved, and stays so, and the work goes on.
+Both in float32 unless SENTINEL_PRECISION asks for bfloat16, which is faster and moves scores: see the benchmark before
+using it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -19,11 +21,11 @@ from torch import Tensor, nn
 from ml.contracts import AnalysisError, ErrorCode
 from ml.detectors.network import to_input
 from ml.detectors.spec import Preprocessing
-from ml.engines import Engine, Function, Precision, accelerate, torch_network
+from ml.engines import Engine, Function, OpenVinoNetwork, Precision, accelerate, keep_float32, torch_network
 
 # `float32` or `bfloat16`.
 PRECISION_VARIABLE = "SENTINEL_PRECISION"
-# On a processor larger batches are no faster, and a B7 takes another 300 MB for four faces more.
+# On a processor larger batches are no faster, and a B7 takes another 80 MB for each face more.
 BATCH_ON_CPU, BATCH_ON_GPU = 4, 32
 # Converting smaller networks takes longer than they ever run.
 WORTH_CONVERTING = 1_000_000
@@ -43,6 +45,8 @@ class Runner:
         preprocessing: Preprocessing,
         device: torch.device,
     ) -> None:
+        if device.type == "cuda":
+            keep_float32()
         self._device = device
         self._mean, self._std = preprocessing.mean, preprocessing.std
         input_size = preprocessing.input_size
@@ -96,7 +100,6 @@ class Runner:
         coarse = self.precision is Precision.BFLOAT16 and self.engine is Engine.TORCH
         with (
             torch.inference_mode(),
-            torch.backends.cudnn.flags(allow_tf32=False),
             torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=coarse),
         ):
             batch = self._to_input(faces)
@@ -104,11 +107,18 @@ class Runner:
             return np.asarray(torch.stack(rows).cpu().numpy(), dtype=np.float32)
 
     def _logits(self, function: Function, batch: Tensor, mirrored: bool) -> Tensor:
-        logits = function(batch)[0].float()
+        logits = self._outputs(function, batch)
         if not mirrored:
             return logits
         image = batch.flip(3).contiguous(memory_format=self._memory_format)
-        return (logits + function(image)[0].float()) / 2
+        return (logits + self._outputs(function, image)) / 2
+
+    @staticmethod
+    def _outputs(function: Function, batch: Tensor) -> Tensor:
+        if not isinstance(function, OpenVinoNetwork) or len(batch) == 1:
+            return function(batch)[0].float()
+        with ThreadPoolExecutor(function.streams) as pool:
+            return torch.cat([outputs[0] for outputs in pool.map(function, torch.split(batch, 1))])
 
     @property
     def _memory_format(self) -> torch.memory_format:

@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from ml.engines import Engine, Function, OpenVinoNetwork, accelerate, chosen_engine, torch_network
+from ml.engines import Engine, Function, accelerate, chosen_engine, keep_float32, torch_network
 
 # What the first network sees of the picture for one of its outputs, and the step from one to the next.
 _CELL, _STRIDE = 12, 2
 _PYRAMID_FACTOR = 0.709
-# Candidates go through the second and third network in groups, so that memory stays bounded.
-_GROUP = 512
+# Candidates go through the second and third network in groups, so that memory stays bounded. On processors each group
+# is filled up to one size: for any other number OpenVINO would first build the network anew, which takes longer than
+# running it.
+_GROUP_ON_GPU = 512
+_GROUP_BY_SIZE = {24: 32, 48: 8}
 
 
 # Sums over all pixels above and to the left: (n, height + 1, width + 1, 3) int32. Beyond 2³¹ they wrap round, which
@@ -45,7 +48,7 @@ class RawFaces:
 
 
 class Mtcnn:
-    """Three networks in a cascade. Not thread-safe."""
+    """Three networks in a cascade. Thread-safe."""
 
     def __init__(
         self, thresholds: tuple[float, float, float], device: torch.device | str = "cpu", smallest_face: int = 20
@@ -58,8 +61,7 @@ class Mtcnn:
     def detect(self, pictures: NDArray[np.uint8]) -> list[RawFaces]:
         """Faces in each of RGB uint8 (n, height, width, 3), in pixels of the pictures; boxes may reach beyond them."""
         count, height, width = pictures.shape[:3]
-        # In TensorFloat-32, which GPUs take by themselves, boxes would move.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode():
             sums = np.stack([cv2.integral(picture) for picture in pictures])
             boxes, owner = self._propose(sums, height, width)
             boxes, owner = self._refine(sums, boxes, owner)
@@ -121,16 +123,17 @@ class Mtcnn:
         """Show candidates to a network → those that have pixels in their picture, and its outputs for them."""
         boxes, owner, windows = _inside(boxes, owner, sums.shape[2] - 1, sums.shape[1] - 1)
         cuts = _cut(sums, owner.cpu().numpy(), windows.cpu().numpy(), size)
+        group, filled = (_GROUP_BY_SIZE[size],) * 2 if self._device.type == "cpu" else (_GROUP_ON_GPU, 1)
         # Without any candidate the networks still say how many outputs they have.
-        groups = range(0, max(len(cuts), 1), _GROUP)
-        answers = [network(_normalised(_padded(cuts[start : start + _GROUP]), self._device)) for start in groups]
+        starts = range(0, max(len(cuts), 1), group)
+        answers = [network(_normalised(_padded(cuts[start : start + group], filled), self._device)) for start in starts]
         return boxes, owner, [torch.cat(parts)[: len(boxes)] for parts in zip(*answers, strict=True)]
 
 
 def _networks(device: torch.device) -> tuple[list[Function], Engine]:
     if device.type == "cpu":
-        functions, engine = _networks_for_processor(torch.get_num_threads(), chosen_engine())
-        return [each.another() if isinstance(each, OpenVinoNetwork) else each for each in functions], engine
+        return _networks_for_processor(torch.get_num_threads(), chosen_engine())
+    keep_float32()
     networks = MTCNN(device=device)
     return [torch_network(each) for each in (networks.pnet, networks.rnet, networks.onet)], Engine.TORCH
 
@@ -195,9 +198,13 @@ def _normalised(pixels: NDArray[np.float32], device: torch.device) -> Tensor:
     return torch.from_numpy(planes).to(device)
 
 
-def _padded(cuts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At least one."""
-    return cuts if len(cuts) else np.zeros((1, *cuts.shape[1:]), dtype=np.float32)
+def _padded(cuts: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """At least `count` of them, black ones behind the given."""
+    if len(cuts) >= count:
+        return cuts
+    full = np.zeros((count, *cuts.shape[1:]), dtype=np.float32)
+    full[: len(cuts)] = cuts
+    return full
 
 
 def _passing(

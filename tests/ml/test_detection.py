@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ml.contracts import Box
-from ml.faces.detection import FaceDetector, ScaleRule
+from ml.faces.detection import FaceDetector, ScaleRule, shrink
 from tests.media_factory import FACE_CENTRE, face_frame, portrait, two_faces_frame
 
 
@@ -69,3 +70,18 @@ def test_large_frames_come_in_small_batches(finder: FaceDetector) -> None:
     assert finder.batch_size(320, 240) == 8
     assert 1 <= finder.batch_size(7680, 4320) <= 2
     assert finder.batch_size(100_000, 100_000) == 1
+
+
+@pytest.mark.parametrize("size", [(640, 360), (360, 640), (32, 40), (640, 1400), (641, 359), (960, 540)])
+def test_half_size_is_pillows_to_the_bit(size: tuple[int, int]) -> None:
+    width, height = size
+    frame = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    half = (width // 2, height // 2)
+
+    assert np.array_equal(shrink(frame, half), np.asarray(Image.fromarray(frame).resize(half)))
+
+
+def test_frames_searched_side_by_side_hold_what_each_holds_alone(finder: FaceDetector) -> None:
+    frames = [face_frame(number, (320, 240), zoom=0.8) for number in range(0, 40, 4)]
+
+    assert finder.detect(frames) == [finder.detect([frame])[0] for frame in frames]

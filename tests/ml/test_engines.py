@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ def test_openvino_gives_what_torch_gives_for_any_number_of_pictures(count: int) 
     assert engine is Engine.OPENVINO
     with torch.inference_mode():
         assert torch.allclose(run(batch)[0], network(batch), atol=1e-4)
+
+
+def test_threads_may_share_a_network() -> None:
+    run, _ = accelerate(tiny_network(), EXAMPLE)
+    pictures = [torch.rand(1, 3, 96, 96) for _ in range(24)]
+    alone = [run(picture)[0] for picture in pictures]
+
+    with ThreadPoolExecutor(6) as pool:
+        together = [outputs[0] for outputs in pool.map(run, pictures)]
+
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
 def test_convolutions_alone_take_pictures_of_any_size() -> None:

@@ -122,9 +122,9 @@ def test_the_account_is_kept_without_javascript(site: Site, visitor_without_java
     expect(page.locator(".errorlist")).to_have_text("This is not your password.")
     page.get_by_role("textbox", name="Password").fill(PASSWORD)
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("status")).to_contain_text("Your account is changed.")
+    expect(page.get_by_text("Your account is changed.")).to_be_visible()
     page.get_by_role("button", name="Log out: A phone with quite a long name").click()
-    expect(page.get_by_role("status")).to_contain_text("The device is logged out.")
+    expect(page.get_by_text("The device is logged out.")).to_be_visible()
     header = {"Authorization": f"Bearer {answer.json()['access']}"}
     assert requests.get(f"{site.url}/api/v1/account/", headers=header, timeout=20).status_code == 401
 
@@ -145,7 +145,7 @@ def test_an_account_is_deleted(site: Site, visitor: Visitor) -> None:
     visitor.check_page()
     page.get_by_label("Your password").fill(PASSWORD)
     page.get_by_role("button", name="Delete for good").click()
-    expect(page.get_by_role("status")).to_contain_text("Your account is deleted.")
+    expect(page.get_by_text("Your account is deleted.")).to_be_visible()
     visitor.log_in("leaver", PASSWORD)
     expect(page.get_by_role("alert")).to_be_visible()
 

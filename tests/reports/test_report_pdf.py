@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -39,6 +40,18 @@ def render(analysis: Analysis, engine: Engine | None = None) -> pypdf.PdfReader:
 
 def text_of(reader: pypdf.PdfReader, *, first: int | None = None) -> str:
     return " ".join(" ".join(page.extract_text() for page in reader.pages[:first]).split())
+
+
+def structure_of(node: Any) -> Iterator[Any]:
+    """Every element below a node of a PDF's structure tree."""
+    node = node.get_object() if hasattr(node, "get_object") else node
+    if isinstance(node, list):
+        for child in node:
+            yield from structure_of(child)
+    elif isinstance(node, dict):
+        if "/S" in node:
+            yield node
+        yield from structure_of(node.get("/K"))
 
 
 @pytest.mark.parametrize("make_engine", ENGINES)
@@ -151,7 +164,11 @@ def test_it_is_tagged_titled_and_has_bookmarks(owner: User) -> None:
     reader = render(analysis)
     root: Any = reader.trailer["/Root"]
     assert root["/Lang"] == "en"
-    assert "/StructTreeRoot" in root
+    elements = list(structure_of(root["/StructTreeRoot"]))
+    figures = [element for element in elements if element["/S"] == "/Figure"]
+    assert len(figures) > 12
+    assert all(figure.get("/Alt") for figure in figures)
+    assert {"/H1", "/H2", "/H3", "/Table", "/TH", "/L"} <= {element["/S"] for element in elements}
     assert reader.metadata is not None
     assert reader.metadata.title == "Report on “clip.mp4”"
     titles = [entry["/Title"] for entry in reader.outline if not isinstance(entry, list)]

@@ -98,5 +98,8 @@ def test_without_a_score_nothing_can_be_wrong(owner: User, as_owner: Client) -> 
 
 def test_the_api_gives_them_with_the_analysis(owner: User, as_owner: Client) -> None:
     with_rates, old = make_done(owner, MEASURED), make_done(owner, None)
-    assert as_owner.get(f"/api/v1/analyses/{with_rates.public_id}/").json()["error_rates"] == MEASURED
+    assert as_owner.get(f"/api/v1/analyses/{with_rates.public_id}/").json()["error_rates"] == {
+        **MEASURED,
+        "reason": None,
+    }
     assert as_owner.get(f"/api/v1/analyses/{old.public_id}/").json()["error_rates"] is None

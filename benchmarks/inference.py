@@ -1,8 +1,9 @@
 """How long examining a clip takes, beside the reference implementation: ``python -m benchmarks.inference --help``.
 
 Each measurement is a process of its own, ours and the reference in turn, so that both meet the same neighbours on the
-machine; take the ratios. The reference is its own code (a checkout of its public repository, --reference), with
-``cuda`` replaced by ``cpu`` and names that current libraries no longer have; both run the same checkpoint.
+machine; take the ratios. Seconds by part are those of each part alone: ours run side by side. The reference is its own
+code (a checkout of its public repository, --reference), with ``cuda`` replaced by ``cpu`` and names that current
+libraries no longer have; both run the same checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -27,10 +28,13 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ml.contracts import FaceScore
 from ml.detectors.registry import Detector, load_detector
+from ml.events import FrameSearched
 from ml.faces.detection import FaceDetector, ScaleRule
+from ml.faces.geometry import crop_face
 from ml.inference import analyze
-from ml.media import frames
+from ml.media.frames import sample_frames
 
 ROOT = Path(__file__).parent.parent
 MODES = {
@@ -39,6 +43,7 @@ MODES = {
     "default": {"SENTINEL_PRECISION": "float32"},
     "reference": {},
 }
+PARTS = ("decode", "faces", "classify")
 # What the reference's inference code needs to run without a GPU and on current libraries.
 REPAIRS = {
     "from albumentations.augmentations.functional import image_compression": "",
@@ -64,19 +69,6 @@ class Clock:
 
         return run
 
-    def timed_iteration(self, part: str, iterate: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-        def run(*args: Any) -> Iterator[Any]:
-            items = iterate(*args)
-            while True:
-                started = time.perf_counter()
-                item = next(items, None)
-                self.add(part, time.perf_counter() - started)
-                if item is None:
-                    return
-                yield item
-
-        return run
-
     def add(self, part: str, seconds: float) -> None:
         self.seconds[part] = self.seconds.get(part, 0.0) + seconds
 
@@ -87,25 +79,41 @@ def measure_ours(clip: Path, weights: list[Path], *, exact: bool, parity: bool) 
     # Converting the network happens once a start, not once a clip.
     detector.score([np.zeros((64, 64, 3), dtype=np.uint8)])
     finder.detect([np.zeros((120, 160, 3), dtype=np.uint8)])
-    clock = Clock()
-    detector.score = clock.timed("classify", detector.score)  # type: ignore[method-assign]
-    finder.detect = clock.timed("faces", finder.detect)  # type: ignore[method-assign]
-    frames.FrameSampler.__iter__ = clock.timed_iteration(  # type: ignore[method-assign]
-        "decode", frames.FrameSampler.__iter__
-    )
     started = time.perf_counter()
-    result = analyze(clip, detector, face_detector=finder, parity=parity, stability=False)
+    first: list[float] = []
+    result = analyze(
+        clip,
+        detector,
+        face_detector=finder,
+        parity=parity,
+        stability=False,
+        on_event=lambda event: first.append(time.perf_counter()) if isinstance(event, FrameSearched) else None,
+    )
     total = time.perf_counter() - started
+    peak_mb = peak_memory()
     faces = sum(len(track.faces) for track in result.tracks)
     return {
-        "peak_mb": peak_memory(),
+        "peak_mb": peak_mb,
         "seconds": total,
-        **clock.seconds,
+        "first": first[0] - started,
+        **measure_parts(clip, detector, finder, [seen for track in result.tracks for seen in track.faces]),
         "score": result.fake_probability,
         "outcome": result.outcome,
         "faces_judged": faces,
         "flops": faces * _flops(detector),
     }
+
+
+def measure_parts(clip: Path, detector: Detector, finder: FaceDetector, judged: list[FaceScore]) -> dict[str, float]:
+    """Seconds for each part alone; in an analysis they run side by side, so that their sum is more than the whole."""
+    clock = Clock()
+    pictures = clock.timed("decode", sample_frames)(clip)
+    clock.timed("faces", finder.detect)([picture.pixels for picture in pictures])
+    by_index = {picture.index: picture.pixels for picture in pictures}
+    divisor = detector.spec.preprocessing.padding_divisor
+    crops = [crop_face(by_index[face.frame], face.box, divisor) for face in judged]
+    clock.timed("classify", detector.score)(crops)
+    return clock.seconds
 
 
 def measure_reference(clip: Path, weights: list[Path], folder: Path) -> dict[str, Any]:
@@ -205,20 +213,16 @@ def compare(options: argparse.Namespace) -> None:
             for mode in modes:
                 runs[mode].append(run_apart(mode, clip, options))
         print(f"\n{clip.name}")
-        print(
-            f"{'':10} {'s/clip':>8} {'decode':>7} {'faces':>7} {'class.':>7} {'peak MB':>8} {'of peak':>8} {'score':>8}"
-        )
+        columns = ("s/clip", "first", "decode", "faces", "class.", "peak MB", "of peak", "score")
+        print(f"{'':10}" + "".join(f"{column:>9}" for column in columns))
         for mode, found in runs.items():
             middle = {
                 key: statistics.median(run.get(key, 0.0) for run in found)
-                for key in ("seconds", "decode", "faces", "classify", "peak_mb", "peak_share")
+                for key in ("seconds", "first", *PARTS, "peak_mb", "peak_share")
             }
             score = found[0]["score"]
-            row = (
-                f"{mode:10} {middle['seconds']:8.2f} {middle['decode']:7.2f} {middle['faces']:7.2f} "
-                f"{middle['classify']:7.2f} {middle['peak_mb']:8.0f} {middle['peak_share']:8.0%} "
-                f"{'-' if score is None else format(score, '8.4f')}"
-            )
+            row = f"{mode:10}" + "".join(f"{middle[key]:9.2f}" for key in ("seconds", "first", *PARTS))
+            row += f"{middle['peak_mb']:9.0f}{middle['peak_share']:9.0%}{'-' if score is None else f'{score:.4f}':>9}"
             if "reference" in runs and mode != "reference":
                 # Each run beside the reference's run of the same round.
                 pairs = list(zip(runs["reference"], found, strict=True))
@@ -258,25 +262,53 @@ def drift(options: argparse.Namespace) -> None:
 
 
 def memory(options: argparse.Namespace) -> None:
-    """Memory of one process over many analyses, in megabytes."""
+    """Memory of one process over many analyses, in megabytes. Compressed copies only by default: a B7 takes long."""
     detector = load_detector("reference-b7", weights=options.weights) if options.weights else load_detector()
     finder = FaceDetector()
     process = psutil.Process()
     for number in range(options.memory + 1):
         if number % max(options.memory // 10, 1) == 0:
             print(f"after {number:4} analyses: {process.memory_info().rss / 2**20:6.0f} MB", flush=True)
-        analyze(options.clips[number % len(options.clips)], detector, face_detector=finder)
+        clip = options.clips[number % len(options.clips)]
+        analyze(clip, detector, face_detector=finder, stability=not options.weights)
+    print(f"at most {peak_memory():.0f} MB")
+
+
+def lengths(options: argparse.Namespace, folder: Path) -> None:
+    """Time against the length of a 720p clip: all but decoding should stay the same."""
+    detector = load_detector("reference-b7", weights=options.weights) if options.weights else load_detector()
+    finder = FaceDetector()
+    clips = {seconds: made_clip(folder / f"{seconds}s.mp4", (1280, 720), seconds) for seconds in (5, 15, 30, 60)}
+    analyze(clips[5], detector, face_detector=finder, stability=False)
+    print(f"{'':5} {'s/clip':>7} {'decode':>7} {'faces':>7} {'class.':>7}")
+    for seconds, clip in clips.items():
+        best: dict[str, float] = {}
+        for _ in range(options.runs):
+            started = time.perf_counter()
+            result = analyze(clip, detector, face_detector=finder, stability=False)
+            total = time.perf_counter() - started
+            parts = measure_parts(clip, detector, finder, [seen for track in result.tracks for seen in track.faces])
+            for part, taken in {"seconds": total, **parts}.items():
+                best[part] = min(best.get(part, taken), taken)
+        print(
+            f"{seconds:3} s {best['seconds']:7.2f} {best['decode']:7.2f} {best['faces']:7.2f} {best['classify']:7.2f}",
+            flush=True,
+        )
 
 
 def made_clips(folder: Path) -> list[Path]:
     """A face at 720p and 1080p, for those who have no clips at hand."""
+    return [
+        made_clip(folder / "720p-13s.mp4", (1280, 720), 13),
+        made_clip(folder / "1080p-60s.mp4", (1920, 1080), 60),
+    ]
+
+
+def made_clip(path: Path, size: tuple[int, int], seconds: int) -> Path:
     from tests.media_factory import make_face_video
 
-    fast = {"options": {"preset": "veryfast"}, "fps": 30}
-    return [
-        make_face_video(folder / "720p-13s.mp4", size=(1280, 720), zoom=2.5, seconds=13, **fast),
-        make_face_video(folder / "1080p-60s.mp4", size=(1920, 1080), zoom=3.5, seconds=60, **fast),
-    ]
+    zoom = 3.5 if size[0] > 1280 else 2.5
+    return make_face_video(path, size=size, zoom=zoom, seconds=seconds, options={"preset": "veryfast"}, fps=30)
 
 
 def main() -> None:
@@ -290,12 +322,16 @@ def main() -> None:
         "--drift", type=Path, metavar="FOLDER", help="compare exact and fast mode on these files instead"
     )
     parser.add_argument("--memory", type=int, metavar="N", help="memory over N analyses in one process instead")
+    parser.add_argument("--lengths", action="store_true", help="time against the clip's length instead")
     parser.add_argument("--child", choices=MODES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         options.cache = os.environ.get("SENTINEL_ENGINE_CACHE_DIR", folder)
         if options.drift:
             drift(options)
+            return
+        if options.lengths:
+            lengths(options, Path(folder))
             return
         options.clips = options.clips or made_clips(Path(folder))
         if options.child:

@@ -1,18 +1,33 @@
-"""``python -m ml.detectors.check NAME [CHECKPOINT…]``: whether a detector can be loaded; exit code 0 if so."""
+"""``python -m ml.detectors.check NAME [CHECKPOINT…]``: whether a detector can be loaded; exit code 0 if so.
+
+Networks are converted here too where converted ones are kept, so that the first analysis after it need not wait for
+that (:data:`ml.engines.CACHE_VARIABLE`).
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from ml.contracts import AnalysisError
-from ml.detectors.registry import load_detector
+from ml.detectors.registry import Detector, load_detector
+from ml.engines import CACHE_VARIABLE
+from ml.faces.detection import FaceDetector
+
+
+def prepare(detector: Detector) -> None:
+    """Build what an analysis needs, in the way in which it will, and with that the converted networks."""
+    _ = detector.runner
+    FaceDetector(device=detector.device)
 
 
 def main(arguments: list[str]) -> int:
     name, *weights = arguments
     try:
-        load_detector(name, weights=[Path(path) for path in weights], device="cpu")
+        detector = load_detector(name, weights=[Path(path) for path in weights])
+        if os.environ.get(CACHE_VARIABLE):
+            prepare(detector)
     except AnalysisError as error:
         sys.stderr.write(f"The detector {name} cannot be loaded: {error.detail}\n")
         return 1

@@ -174,7 +174,7 @@ MEDIA_ROOT = DATA_DIR / "media"
 MEDIA_URL = ""  # No media file has a URL of its own: views hand them out after asking who may see them.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "sentinel_site.storage.StaticStorage"},
 }
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700

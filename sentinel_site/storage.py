@@ -6,7 +6,7 @@ from whitenoise.compress import Compressor
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
-class StaticStorage(CompressedManifestStaticFilesStorage):
+class StaticStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Static files under names that change with their content, each beside a gzip copy.
 
     Brotli, which a package of the reports brings along, would make the largest files a sixth smaller and the first

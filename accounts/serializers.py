@@ -154,6 +154,7 @@ class RevokeInput(serializers.Serializer[None]):
     refresh = TextField(
         max_length=MAX_TOKEN_LENGTH,
         required=False,
+        allow_blank=True,
         help_text="A refresh token of the device. Without one, the bearer token says which device.",
     )
 

@@ -224,9 +224,8 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         analyses = selectors.analyses_visible_to(user)
         if self.action != "list":
             return analyses
-        asked = serializers.AnalysisFilterInput(data=self.request.query_params)
-        asked.is_valid(raise_exception=True)
-        filters = {name: value for name, value in asked.validated_data.items() if not name.startswith("page")}
+        asked = serializers.read_query(serializers.AnalysisFilterInput, self.request.query_params)
+        filters = {name: value for name, value in asked.items() if not name.startswith("page")}
         # Everything found may be megabytes a page.
         return selectors.filter_analyses(analyses, **filters).defer("result", "evidence")
 
@@ -442,8 +441,7 @@ class ReceiptListView(generics.ListAPIView[DeletionReceipt]):
     queryset = DeletionReceipt.objects.none()
 
     def get_queryset(self) -> QuerySet[DeletionReceipt]:
-        asked = serializers.PageInput(data=self.request.query_params)
-        asked.is_valid(raise_exception=True)
+        serializers.read_query(serializers.PageInput, self.request.query_params)
         return selectors.receipts_of(the_user(self.request))
 
     @extend_schema(

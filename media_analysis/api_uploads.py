@@ -91,7 +91,8 @@ class TusView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if request.method not in self.without_version and request.headers.get("Tus-Resumable") != VERSION:
+        speaks_protocol = request.method in self.allowed_methods and request.method not in self.without_version
+        if speaks_protocol and request.headers.get("Tus-Resumable") != VERSION:
             raise SentinelError(Code.TUS_VERSION, headers={"Tus-Version": VERSION})
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils.http import quote_etag
 from django.utils.translation import get_language
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +18,7 @@ from accounts.models import User
 from accounts.schema import ALWAYS, refusals
 from media_analysis import notifications
 from media_analysis.models import Notification
+from media_analysis.serializers import NotificationFilterInput, read_query
 
 # So many are shown at once when several examinations end together.
 NEWEST = 3
@@ -81,7 +82,8 @@ class NotificationListView(generics.ListAPIView[Notification]):
         user: Any = self.request.user
         if not user.is_authenticated:
             return Notification.objects.none()
-        if self.request.query_params.get("unread") == "true":
+        asked = read_query(NotificationFilterInput, self.request.query_params)
+        if asked.get("unread") == "true":
             return notifications.unread_of(user)
         return notifications.notifications_of(user)
 
@@ -90,14 +92,14 @@ class NotificationListView(generics.ListAPIView[Notification]):
         summary="Your notifications, newest first",
         description="One for each time that an examination of yours ended. They go with the file when it is deleted.",
         tags=["account"],
-        parameters=[OpenApiParameter("unread", bool, description="Only the unread ones.")],
+        parameters=[NotificationFilterInput],
         responses={
             200: OpenApiResponse(
                 NotificationOutput(many=True),
                 description="A page of notifications.",
                 examples=[OpenApiExample("notifications", value=EXAMPLE, response_only=True)],
             ),
-            **refusals(Code.NOT_AUTHENTICATED, Code.NOT_FOUND, *ALWAYS),
+            **refusals(Code.INVALID_FIELD, Code.NOT_AUTHENTICATED, Code.NOT_FOUND, *ALWAYS),
         },
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

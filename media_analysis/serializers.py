@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.http import QueryDict
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
@@ -85,12 +86,32 @@ class ReferenceInput(CaseDetailsInput):
         return attrs
 
 
+def read_query(shape: type[serializers.Serializer[None]], query: QueryDict) -> dict[str, Any]:
+    """What a query asks for. Raises ValidationError, also for what is said twice or left empty."""
+    twice = [name for name, values in query.lists() if len(values) > 1]
+    if twice:
+        raise serializers.ValidationError({name: [_("Say this once.")] for name in twice})
+    # A plain mapping: of a form, an empty field would count as one that is absent.
+    asked = shape(data=query.dict())
+    asked.is_valid(raise_exception=True)
+    return dict(asked.validated_data)
+
+
 class PageInput(serializers.Serializer[None]):
     """Which part of a list."""
 
     page = serializers.IntegerField(required=False, min_value=1, help_text="Which page, from 1.")
     page_size = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_PAGE_SIZE, help_text="How many on a page; 20 unless said otherwise."
+    )
+
+
+class NotificationFilterInput(serializers.Serializer[None]):
+    """Which notifications."""
+
+    page = serializers.IntegerField(required=False, min_value=1, help_text="Which page, from 1.")
+    unread = serializers.ChoiceField(
+        required=False, choices=["true", "false"], help_text="`true`: only the unread ones."
     )
 
 

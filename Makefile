@@ -16,7 +16,7 @@ unexport PYTHONPATH
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n schema clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n schema client fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -68,6 +68,7 @@ check: setup-dev ## Format, lint, types, layers, migrations, translations, schem
 	@mkdir -p build
 	python manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
 	diff -u docs/openapi.yaml build/openapi.yaml
+	python clients/python/generate.py build/client
 	./scripts/check_translations
 
 format: setup-dev ## Format everything
@@ -77,6 +78,12 @@ format: setup-dev ## Format everything
 
 schema: setup-dev ## Write docs/openapi.yaml
 	python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+client: setup-dev ## Write the Python client made from docs/openapi.yaml to build/client
+	python clients/python/generate.py build/client
+
+fuzz: setup-dev ## Attack the API of a site of its own with REQUESTS random requests (5000)
+	python -m tests.api.fuzz --requests $(or $(REQUESTS),5000)
 
 i18n: setup-dev ## Bring the message files in step with the code
 	python manage.py makemessages -a --no-location --no-obsolete --no-wrap --ignore 'build/*' --ignore 'var/*' --ignore '.venv/*'

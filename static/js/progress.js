@@ -1,102 +1,149 @@
-// The page of an analysis that is not finished: asks how far it is, and opens the result when it is there.
-// Without this script the page reloads itself every few seconds. All texts come from data- attributes.
+// How far an examination is: the bar, the stage in words, the time left, and what is spoken of them.
+// All texts come from data- attributes of the section.
 
 const EVERY_MS = 1000;
 const SLOWEST_MS = 30000;
+// Spoken: each stage, and each of these shares.
+const SPOKEN_PERCENT = 25;
 
-const section = document.querySelector("[data-progress]");
+const language = document.documentElement.lang || "en";
+const wholeNumber = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
 
-if (section) {
-  const find = (name) => section.querySelector(`[data-${name}]`);
-  const bar = find("bar");
-  const stage = find("stage");
-  const percent = find("percent");
-  const position = find("position");
-  const announcement = find("announce");
-  const offline = find("offline");
-  const texts = section.dataset;
-  const language = document.documentElement.lang || "en";
-  const title = document.title;
-  let wait = EVERY_MS;
-  let timer = null;
-  let asking = false;
+const inWords = (seconds) => {
+  const [amount, unit] = seconds < 90 ? [Math.ceil(seconds / 5) * 5, "second"] : [Math.round(seconds / 60), "minute"];
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(amount);
+};
 
-  const announce = (text) => {
-    if (announcement.textContent !== text) announcement.textContent = text;
-  };
+export class Progress {
+  constructor(section) {
+    this.texts = section.dataset;
+    const find = (name) => section.querySelector(`[data-${name}]`);
+    this.bar = find("bar");
+    this.stage = find("stage");
+    this.percent = find("percent");
+    this.position = find("position");
+    this.left = find("left");
+    this.announcement = find("announce");
+    this.notice = find("notice");
+    this.noticeText = find("notice-text");
+    this.title = document.title;
+    this.spoken = "";
+    this.spokenQuarter = 0;
+  }
 
-  const stageText = (state) => {
-    if (state.status === "queued") return texts.textWaiting;
-    return state.stage_text || texts.textStarting;
-  };
+  // `state`: status, stage, progress, position in the queue, secondsLeft (null where nobody knows).
+  show(state) {
+    this.bar.value = state.progress;
+    this.percent.textContent = wholeNumber.format(state.progress);
+    this.stage.textContent = this.stageText(state);
+    this.position.textContent = this.positionText(state);
+    this.left.textContent = this.leftText(state);
+    document.title = `${this.percent.textContent} % · ${this.title}`;
+    this.speakOf(state);
+  }
 
-  const positionText = (state) => {
+  stageText(state) {
+    if (state.status === "queued") return this.texts.textQueued;
+    return this.texts[`text${state.stage.charAt(0).toUpperCase()}${state.stage.slice(1)}`] || this.texts.textStarting;
+  }
+
+  positionText(state) {
     if (state.status !== "queued") return "";
-    if (!state.queue_position) return texts.textNext;
-    const count = new Intl.NumberFormat(language).format(state.queue_position);
-    return texts.textPosition.replace("{count}", count);
-  };
+    if (!state.position) return this.texts.textNext;
+    return this.texts.textPosition.replace("{count}", wholeNumber.format(state.position));
+  }
 
-  const show = (state) => {
-    offline.hidden = true;
-    bar.value = state.progress;
-    percent.textContent = new Intl.NumberFormat(language).format(state.progress);
-    stage.textContent = stageText(state);
-    position.textContent = positionText(state);
-    document.title = `${percent.textContent} % · ${title}`;
-    // Spoken when the stage or the place in the queue changes, not at each percent.
-    announce([stage.textContent, position.textContent].filter(Boolean).join(". "));
-  };
+  leftText(state) {
+    if (state.secondsLeft === null || state.secondsLeft === undefined) return "";
+    if (state.status === "queued") return this.texts.textResultIn.replace("{time}", inWords(state.secondsLeft));
+    if (state.secondsLeft < 5) return this.texts.textMoments;
+    return this.texts.textLeft.replace("{time}", inWords(state.secondsLeft));
+  }
 
-  const openResult = () => {
-    announce(texts.textDone);
-    window.location.reload();
-  };
+  speakOf(state) {
+    const where = [this.stage.textContent, this.position.textContent].filter(Boolean).join(". ");
+    const quarter = Math.floor(state.progress / SPOKEN_PERCENT);
+    if (where === this.spoken && quarter <= this.spokenQuarter) return;
+    const further = quarter > this.spokenQuarter;
+    const percent = this.texts.textDonePercent.replace("{percent}", wholeNumber.format(quarter * SPOKEN_PERCENT));
+    this.announce(further ? `${where}. ${percent}` : where);
+    this.spoken = where;
+    this.spokenQuarter = quarter;
+  }
 
-  const ask = async () => {
-    const answer = await fetch(texts.endpoint, {
+  announce(text) {
+    if (this.announcement.textContent !== text) this.announcement.textContent = text;
+  }
+
+  // A text to see until the next call; none without one.
+  notify(text = "") {
+    this.notice.hidden = !text;
+    this.noticeText.textContent = text;
+    if (text) this.announce(text);
+  }
+}
+
+// Asks how far it is, again and again: for browsers and networks that let no WebSocket through.
+export class Poller {
+  constructor(progress, onFinished) {
+    this.progress = progress;
+    this.onFinished = onFinished;
+    this.timer = null;
+    this.running = false;
+    this.asking = false;
+    this.wait = EVERY_MS;
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden || !this.running) return;
+      window.clearTimeout(this.timer);
+      this.step();
+    });
+  }
+
+  start() {
+    if (this.running) return;
+    this.running = true;
+    this.wait = EVERY_MS;
+    this.step();
+  }
+
+  stop() {
+    this.running = false;
+    window.clearTimeout(this.timer);
+  }
+
+  async step() {
+    if (this.asking) return;
+    this.asking = true;
+    try {
+      const state = await this.ask();
+      if (!this.running) return;
+      if (!state || state.finished) {
+        this.stop();
+        this.onFinished();
+        return;
+      }
+      this.progress.notify();
+      this.progress.show({ ...state, position: state.queue_position, secondsLeft: null });
+      this.wait = EVERY_MS;
+    } catch {
+      // No network, or the server restarts: slower and slower, but never giving up.
+      this.wait = Math.min(this.wait * 2, SLOWEST_MS);
+      if (this.running) this.progress.notify(this.progress.texts.textOffline);
+    } finally {
+      this.asking = false;
+    }
+    // Where nobody looks, seldom is enough.
+    if (this.running) this.timer = window.setTimeout(() => this.step(), document.hidden ? SLOWEST_MS : this.wait);
+  }
+
+  // The state; null where the server's page says more: logged out or deleted meanwhile.
+  async ask() {
+    const answer = await fetch(this.progress.texts.endpoint, {
       headers: { Accept: "application/json", "Accept-Language": language },
       cache: "no-store",
     });
-    // Logged out or deleted meanwhile: the server's page says so.
-    if ([401, 403, 404].includes(answer.status)) return true;
+    if ([401, 403, 404].includes(answer.status)) return null;
     if (!answer.ok) throw new Error(`answered ${answer.status}`);
-    const state = await answer.json();
-    if (!state.finished) show(state);
-    return state.finished;
-  };
-
-  const step = async () => {
-    timer = null;
-    if (document.hidden || asking) return;
-    asking = true;
-    try {
-      if (await ask()) {
-        openResult();
-        return;
-      }
-      wait = EVERY_MS;
-    } catch {
-      // No network, or the server restarts: slower and slower, but never giving up.
-      wait = Math.min(wait * 2, SLOWEST_MS);
-      find("offline-text").textContent = texts.textOffline;
-      offline.hidden = false;
-      announce(texts.textOffline);
-    } finally {
-      asking = false;
-    }
-    timer = window.setTimeout(step, wait);
-  };
-
-  const resume = () => {
-    if (document.hidden) return;
-    window.clearTimeout(timer);
-    wait = EVERY_MS;
-    step();
-  };
-
-  document.addEventListener("visibilitychange", resume);
-  window.addEventListener("online", resume);
-  window.addEventListener("pageshow", (event) => event.persisted && resume());
-  timer = window.setTimeout(step, EVERY_MS);
+    return answer.json();
+  }
 }

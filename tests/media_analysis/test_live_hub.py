@@ -1,0 +1,174 @@
+"""What watchers get from what was read, without a network; and the time that those who wait are told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from media_analysis.estimates import Outlook, _Unfinished, look_ahead
+from media_analysis.hub import PICTURES_A_SECOND, PICTURES_KEPT, Hub, Picture, Reading, Watched, Watcher
+from media_analysis.models import Analysis, LiveEvent
+
+STREAM = "a" * 24
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+RUNNING, DONE, QUEUED = Analysis.Status.RUNNING, Analysis.Status.DONE, Analysis.Status.QUEUED
+
+
+@pytest.fixture
+def hub() -> Hub:
+    async def make() -> Hub:
+        return Hub()
+
+    return asyncio.run(make())
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched(1, "b" * 24)
+
+
+def face(number: int) -> LiveEvent:
+    return LiveEvent(number=number, kind="face", payload={"frame": number})
+
+
+def reading(*events: LiveEvent, stream: str = STREAM, status: Analysis.Status = RUNNING, progress: int = 0) -> Reading:
+    return Reading(status, "judging", progress, stream, events)
+
+
+def drain(watcher: Watcher, now: float = 0.0) -> list[Any]:
+    """Everything that there is to send at one moment."""
+    found = []
+    while (message := watcher.next_message(now)[0]) is not None:
+        found.append(message)
+        if not isinstance(message, bytes) and message["type"] in {"finished", "gone"}:
+            break
+    return found
+
+
+def numbers(messages: list[Any]) -> list[int]:
+    return [event["number"] for message in messages for event in message.get("events", [])]
+
+
+def show(watched: Watched, *frames: int) -> None:
+    for frame in frames:
+        stream = watched.stream
+        stream.pictures.append(Picture(stream.pictures_read, frame, b"jpeg"))
+        stream.pictures_read += 1
+
+
+def test_every_event_comes_once_whenever_somebody_joins(hub: Hub, watched: Watched) -> None:
+    early = Watcher(watched, hub)
+    watched.take(reading(face(0)), None)
+    first = drain(early)
+    watched.take(reading(face(1), face(2)), None)
+    late = Watcher(watched, hub)
+    watched.take(reading(face(3)), None)
+    assert numbers(first + drain(early)) == [0, 1, 2, 3]
+    assert numbers(drain(late)) == [0, 1, 2, 3]
+    assert drain(late) == []
+
+
+def test_who_returns_gets_the_rest_and_who_has_another_stream_everything(hub: Hub, watched: Watched) -> None:
+    watched.take(reading(face(0), face(1), face(2)), None)
+    [back] = drain(Watcher(watched, hub, STREAM, 2))
+    assert (back["number"], numbers([back])) == (2, [2])
+    [other] = drain(Watcher(watched, hub, "c" * 24, 2))
+    assert (other["number"], numbers([other])) == (0, [0, 1, 2])
+    [too_far] = drain(Watcher(watched, hub, STREAM, 99))
+    assert (too_far["number"], numbers([too_far])) == (3, [])
+
+
+def test_a_new_try_begins_anew_and_the_end_comes_last(hub: Hub, watched: Watched) -> None:
+    watcher = Watcher(watched, hub)
+    watched.take(reading(face(0), face(1)), None)
+    drain(watcher)
+    watched.take(reading(stream="", status=QUEUED), Outlook(2, 9.0))
+    [waiting] = drain(watcher)
+    assert (waiting["type"], waiting["stream"], waiting["position"], waiting["seconds_left"]) == ("begin", "", 2, 9.0)
+    watched.take(reading(face(0), stream="d" * 24), None)
+    [begin] = drain(watcher)
+    assert (begin["type"], begin["stream"], numbers([begin])) == ("begin", "d" * 24, [0])
+    watched.take(reading(face(1), stream="d" * 24, status=DONE), None)
+    rest, end = drain(watcher)
+    assert numbers([rest]) == [1]
+    assert end == {"type": "finished", "status": "done", "url": f"/analyses/{'b' * 24}/"}
+
+
+def test_state_is_told_when_it_changes_and_only_as_it_is_now(hub: Hub, watched: Watched) -> None:
+    watcher = Watcher(watched, hub)
+    watched.take(reading(), None)
+    drain(watcher)
+    for progress in (10, 20, 30):
+        watched.take(reading(progress=progress), None)
+    [state] = drain(watcher)
+    assert (state["type"], state["progress"]) == ("state", 30)
+    watched.take(reading(progress=30), None)
+    assert drain(watcher) == []
+
+
+def test_a_deleted_analysis_is_gone_for_its_watchers(hub: Hub, watched: Watched) -> None:
+    watcher = Watcher(watched, hub)
+    watched.take(reading(), None)
+    watched.take(None, None)
+    assert drain(watcher)[-1] == {"type": "gone"}
+
+
+def test_who_keeps_up_gets_every_picture_and_who_does_not_the_newest_but_every_score(
+    hub: Hub, watched: Watched
+) -> None:
+    quick, slow = Watcher(watched, hub), Watcher(watched, hub)
+    watched.take(reading(), None)
+    drain(quick)
+    drain(slow)
+    seen: list[int] = []
+    for frame in range(100):
+        watched.take(reading(face(frame)), None)
+        show(watched, frame)
+        seen += [int.from_bytes(each[:4], "big") for each in drain(quick) if isinstance(each, bytes)]
+    assert seen == list(range(100))
+    messages = drain(slow)
+    assert numbers([each for each in messages if not isinstance(each, bytes)]) == list(range(100))
+    assert [int.from_bytes(each[:4], "big") for each in messages if isinstance(each, bytes)] == [99]
+    assert len(watched.stream.pictures) == PICTURES_KEPT
+
+
+def test_the_more_watch_the_fewer_pictures_each_is_sent(hub: Hub, watched: Watched) -> None:
+    hub._watchers = 50
+    watcher = Watcher(watched, hub)
+    watched.take(reading(), None)
+    sent = 0
+    for tick in range(100):
+        show(watched, tick)
+        sent += sum(isinstance(each, bytes) for each in drain(watcher, now=1000 + tick / 50))
+    # Two seconds.
+    assert sent == pytest.approx(2 * PICTURES_A_SECOND / 50, abs=1)
+
+
+def waiting(pk: int, kind: str = "video") -> _Unfinished:
+    return _Unfinished(pk, False, 0, None, kind)
+
+
+def test_twenty_waiting_are_told_their_place_and_a_time_that_grows() -> None:
+    running = _Unfinished(0, True, 0, NOW - timedelta(seconds=1), "video")
+    found = look_ahead([running, *(waiting(pk) for pk in range(1, 21))], {"video": 4.0}, NOW)
+    assert [found[pk].position for pk in range(21)] == list(range(21))
+    assert found[0].seconds_left == 3.0
+    assert [found[pk].seconds_left for pk in range(1, 21)] == [3.0 + 4.0 * pk for pk in range(1, 21)]
+
+
+def test_two_at_a_time_halve_the_wait_and_photos_count_as_photos() -> None:
+    running = [_Unfinished(pk, True, 0, NOW, "video") for pk in (0, 1)]
+    found = look_ahead([*running, waiting(2, "image"), waiting(3)], {"video": 4.0, "image": 1.0}, NOW)
+    assert found[2].seconds_left == (4 + 4) / 2 + 1
+    assert found[3].seconds_left == (4 + 4 + 1) / 2 + 4
+
+
+def test_where_nothing_is_known_no_time_is_told() -> None:
+    running = _Unfinished(0, True, 5, NOW - timedelta(seconds=3), "video")
+    found = look_ahead([running, waiting(1)], {}, NOW)
+    assert (found[0].seconds_left, found[1].seconds_left, found[1].position) == (None, None, 1)
+    halfway = _Unfinished(0, True, 50, NOW - timedelta(seconds=3), "video")
+    assert look_ahead([halfway], {}, NOW)[0].seconds_left == 3.0

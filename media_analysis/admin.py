@@ -27,6 +27,7 @@ from media_analysis.models import (
     Analysis,
     CaseDetails,
     DeletionReceipt,
+    Delivery,
     Feedback,
     Media,
     ResumableUpload,
@@ -430,6 +431,30 @@ class FeedbackAdmin(ReadOnlyAdmin):
         if decided:
             text = ngettext("%(count)d decision was recorded.", "%(count)d decisions were recorded.", decided)
             self.message_user(request, text % {"count": decided}, messages.SUCCESS)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """What became of push messages and e-mails, and why."""
+
+    list_display = (
+        "notification",
+        "user",
+        "channel",
+        "device",
+        "status",
+        "error",
+        "attempts",
+        "next_try_at",
+        "sent_at",
+    )
+    list_filter = ("status", "channel", "error")
+    search_fields = ("notification__public_id", "notification__analysis__public_id", "notification__user__username")
+    list_select_related = ("notification__user", "device")
+
+    @admin.display(description=_("user"))
+    def user(self, delivery: Delivery) -> str:
+        return delivery.notification.user.get_username()
 
 
 async def _read_in_pieces(name: str) -> AsyncIterator[bytes]:

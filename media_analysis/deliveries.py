@@ -133,10 +133,14 @@ class Sender(threading.Thread):
         self.join(settings.SENTINEL_PUSH_TIMEOUT_SECONDS + 1)
 
     def run(self) -> None:
-        with ThreadPoolExecutor(SENDERS, thread_name_prefix="sender") as pool:
-            while not self._stopped.is_set():
-                if not self._start_one(pool):
-                    self._stopped.wait(POLL_SECONDS)
+        try:
+            with ThreadPoolExecutor(SENDERS, thread_name_prefix="sender") as pool:
+                while not self._stopped.is_set():
+                    if not self._start_one(pool):
+                        self._stopped.wait(POLL_SECONDS)
+        finally:
+            # This thread's own connection: nobody else would close it.
+            connections.close_all()
 
     def _start_one(self, pool: ThreadPoolExecutor) -> bool:
         """Whether there was something to send, and somebody free to send it."""
@@ -146,10 +150,10 @@ class Sender(threading.Thread):
         try:
             delivery = claim_due()
         except DatabaseError:
-            # The database may be away for a moment; the next round tries again.
+            # The database may be away for a moment; the next round tries again, on a new connection.
             logger.exception("The sender could not reach the database")
-        finally:
             connections.close_all()
+        finally:
             if delivery is None:
                 self._free.release()
         if delivery is not None:
@@ -166,7 +170,6 @@ def _deliver_in_thread(delivery: Delivery) -> None:
     try:
         deliver(delivery)
     finally:
-        # This thread's own connection: nobody else would close it.
         connections.close_all()
 
 

@@ -120,6 +120,11 @@ if (card) {
     }
     on.addEventListener("click", guarded(switchOn));
     off.addEventListener("click", guarded(switchOff));
+    // Nobody switched it on here: no need to wait for the service worker to say so.
+    if (window.localStorage.getItem("push-user") !== texts.user) {
+      show(false);
+      return;
+    }
     const subscription = await mine().catch(() => null);
     show(Boolean(subscription));
     // The browser may have renewed it, or the device was removed elsewhere: say it again, that does no harm.

@@ -703,3 +703,14 @@ def test_preferences_are_off_until_somebody_switches_them_on(owner: User, as_own
     as_owner.post(reverse("media_analysis:notification_preferences"), {"notify_by_email": "on"})
     owner.refresh_from_db()
     assert (owner.notify_by_email, owner.notify_details) == (True, False)
+
+
+def test_the_admin_shows_what_became_of_messages(owner: User, service: PushService, as_admin: Client) -> None:
+    register(owner, service)
+    service.answers = [(503, {})]
+    finish(owner)
+    deliver_due()
+    listing = reverse("admin:media_analysis_delivery_changelist")
+    assert "status_503" in as_admin.get(listing, {"q": "owner"}).content.decode()
+    page = reverse("admin:media_analysis_delivery_change", args=[the_delivery().pk])
+    assert as_admin.get(page).status_code == 200

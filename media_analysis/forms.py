@@ -7,9 +7,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.api_errors import field_errors
+from accounts.models import User
 from media_analysis.case_details import FIELDS
 from media_analysis.case_serializers import CaseDetailsInput, filled
-from accounts.models import User
 from media_analysis.feedback import MAX_COMMENT_LENGTH
 from media_analysis.models import Analysis, CaseDetails, Feedback
 

@@ -59,6 +59,20 @@ def discard_all(analysis: Analysis) -> None:
     _remove_folder(f"analyses/{analysis.public_id}")
 
 
+def discard_orphans() -> int:
+    """Delete the pictures of analyses that are gone: a worker killed during a deletion leaves them.
+
+    Returns of how many analyses.
+    """
+    folders, _ = _list("analyses")
+    # Asked after the folders: an analysis is there before its folder.
+    known = set(Analysis.objects.values_list("public_id", flat=True))
+    orphans = [public_id for public_id in folders if public_id not in known]
+    for public_id in orphans:
+        _remove_folder(f"analyses/{public_id}")
+    return len(orphans)
+
+
 def _folder_of_try(analysis: Analysis) -> str:
     return f"analyses/{analysis.public_id}/{analysis.claim_token}"
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from media_analysis import account_deletion, deliveries, health, live, notifications, resumable, services
+from media_analysis import account_deletion, deliveries, evidence, health, live, notifications, resumable, services
 from media_analysis.models import Analysis, Media
 
 logger = logging.getLogger(__name__)
@@ -23,11 +23,11 @@ STUCK_AFTER = timedelta(seconds=60)
 
 
 def sweep_abandoned_files() -> int:
-    """Delete what a killed web process left: half uploads, and stored files whose row was never written.
+    """Delete what killed processes left: half uploads, files whose row was never written, pictures whose row is gone.
 
-    Returns the number of files deleted.
+    Returns the number of files deleted, the pictures of one analysis counted as one.
     """
-    swept = 0
+    swept = evidence.discard_orphans()
     before = time.time() - ABANDONED_AFTER.total_seconds()
     for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
         if path.is_file() and path.stat().st_mtime < before:

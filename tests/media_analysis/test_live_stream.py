@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from accounts.errors import Code
 from accounts.models import User
-from media_analysis import evidence, live, services, tasks
+from media_analysis import evidence, housekeeping, live, services, tasks
 from media_analysis.models import Analysis, LiveEvent
 from ml.contracts import Box, FaceDetection, FaceScore, SampledFrame
 from ml.events import FaceScored, FrameSearched
@@ -207,3 +207,12 @@ def test_a_sampled_frame_is_its_owners_alone(owner: User, as_owner: Client, as_s
     assert as_owner.get(url.replace("1.jpg", "2.jpg")).status_code == 404
     assert as_stranger.get(url).status_code == 404
     assert Client().get(url).status_code == 302
+
+
+def test_what_a_killed_worker_left_of_a_deleted_analysis_is_swept_away(owner: User) -> None:
+    analysis, gone = claim(owner), claim(owner)
+    for each in (analysis, gone):
+        evidence.store_preview(each, 1, b"\xff\xd8 jpeg")
+    Analysis.objects.filter(pk=gone.pk).delete()
+    assert housekeeping.sweep_abandoned_files() == 1
+    assert (previews(analysis), previews(gone)) == (["preview-1.jpg"], [])

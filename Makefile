@@ -16,7 +16,7 @@ unexport PYTHONPATH
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n schema client fuzz clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n messages schema client fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -43,18 +43,19 @@ run: setup ## Start the site and the worker on 127.0.0.1:8000
 	@mkdir -p "$(SENTINEL_DATA_DIR)"
 	@python manage.py migrate --no-input --verbosity 0
 	@python manage.py collectstatic --no-input --verbosity 0
+	@$(MAKE) --no-print-directory messages
 	@echo "Sentinel is starting on http://$(HOST):$(PORT)/ (Ctrl-C stops it)"
 	@exec supervisord -c supervisord.conf
 
 test: setup-dev test-fast test-slow test-browser ## Run all tests
 
-test-fast: setup-dev ## Run the tests that need neither a browser nor a large network
+test-fast: setup-dev messages ## Run the tests that need neither a browser nor a large network
 	pytest -n 2 -m "not browser and not slow"
 
-test-slow: setup-dev ## Run the tests that load large networks or kill processes
+test-slow: setup-dev messages ## Run the tests that load large networks or kill processes
 	pytest -m "slow and not browser"
 
-test-browser: setup-dev ## Run the tests in Chromium
+test-browser: setup-dev messages ## Run the tests in Chromium
 	pytest -m browser
 
 check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
@@ -87,6 +88,9 @@ fuzz: setup-dev ## Attack the API of a site of its own with REQUESTS random requ
 
 i18n: setup-dev ## Bring the message files in step with the code
 	python manage.py makemessages -a --no-location --no-obsolete --no-wrap --ignore 'build/*' --ignore 'var/*' --ignore '.venv/*'
+
+messages: setup ## Compile the translations
+	@pybabel --quiet compile --domain django --directory locale
 
 clean: ## Remove what can be made again, but no data
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache "$(VIRTUAL_ENV)"

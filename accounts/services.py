@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
@@ -55,6 +56,12 @@ def change_profile(
     )
     require_valid(form, wrong=wrong)
     return save(form)
+
+
+def choose_language(user: User, language: str) -> None:
+    """Keep a language in the account, if the site has it."""
+    if language in dict(settings.LANGUAGES):
+        User.objects.filter(pk=user.pk).update(language=language)
 
 
 def require_valid(

@@ -9,6 +9,7 @@ app_name = "accounts"
 urlpatterns = [
     path("", views.account, name="account"),
     path("delete/", views.delete, name="delete"),
+    path("language/", views.language, name="language"),
     path("devices/end/", views.end_all_devices, name="end_all_devices"),
     path("devices/<public_id:public_id>/end/", views.end_device, name="end_device"),
     path("signup/", views.SignUpView.as_view(), name="signup"),

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.generic import FormView
+from django.views.i18n import set_language
 
 from accounts import limits, services, tokens
 from accounts.answers import answer_error
@@ -36,6 +37,14 @@ class SignUpView(FormView[SignUpForm]):
             return self.form_invalid(form)
         login(self.request, user, backend="accounts.backends.UsernameOrEmailBackend")
         return super().form_valid(form)
+
+
+@require_POST
+def language(request: HttpRequest) -> HttpResponse:
+    """Go on in another language, which a cookie keeps, and the account of those who are logged in."""
+    if request.user.is_authenticated:
+        services.choose_language(request.user, request.POST.get("language", ""))
+    return set_language(request)
 
 
 @require_http_methods(["GET", "POST"])

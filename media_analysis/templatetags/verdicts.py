@@ -20,7 +20,13 @@ def verdict_of(analysis: Analysis) -> str:
 
 @register.filter
 def cautiously(percent: float) -> str:
-    """A confidence with one decimal, never rounded up to a certainty that no detector has."""
+    """A confidence as a percentage with one decimal, never rounded up to a certainty that no detector has."""
     if percent > MOST_CERTAIN:
-        return _("more than %(percent)s") % {"percent": floatformat(MOST_CERTAIN, 1)}
-    return str(floatformat(percent, 1))
+        return _("more than %(percent)s %%") % {"percent": floatformat(MOST_CERTAIN, 1)}
+    return f"{floatformat(percent, 1)} %"
+
+
+@register.filter
+def in_seconds(seconds: float, decimals: int = 1) -> str:
+    """A time with its unit, in the language of the page."""
+    return _("%(seconds)s s") % {"seconds": floatformat(seconds, decimals)}

@@ -6,7 +6,8 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [48, 44, 12, 32];
 const TICKS = 6;
 const LOOKS = 6;
 
-const language = document.documentElement.lang || "en";
+// European digits, as everywhere on the site; some languages would get their own.
+const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
 const oneDigit = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const asShort = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });

@@ -4,7 +4,8 @@
 import { drawCurve } from "./live-curve.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const language = document.documentElement.lang || "en";
+// European digits, as everywhere on the site; some languages would get their own.
+const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
 const oneDigit = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 

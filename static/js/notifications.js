@@ -8,7 +8,8 @@ const bell = document.querySelector("[data-bell]");
 
 if (bell) {
   const texts = bell.dataset;
-  const language = document.documentElement.lang || "en";
+  // European digits, as everywhere on the site; some languages would get their own.
+  const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
   const count = bell.querySelector("[data-count]");
   const number = bell.querySelector("[data-number]");
   const spoken = bell.querySelector("[data-spoken]");

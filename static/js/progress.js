@@ -6,7 +6,8 @@ const SLOWEST_MS = 30000;
 // Spoken: each stage, and each of these shares.
 const SPOKEN_PERCENT = 25;
 
-const language = document.documentElement.lang || "en";
+// European digits, as everywhere on the site; some languages would get their own.
+const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
 const wholeNumber = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
 
 const inWords = (seconds) => {

@@ -18,7 +18,8 @@ if (form) {
   const cancel = find("cancel");
   const caseDetails = find("case");
   const texts = form.dataset;
-  const language = document.documentElement.lang || "en";
+  // European digits, as everywhere on the site; some languages would get their own.
+  const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
   const maxBytes = Number(texts.maxBytes);
   let request = null;
 

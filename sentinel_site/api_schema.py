@@ -94,6 +94,11 @@ OPERATION_IDS: dict[tuple[str, str], str] = {
     ("get", "/pdf-image"): "mobile_get_image_report",
 }
 
+SCHEMES = {
+    "token": "The access token that logging in gives, for an hour.",
+    "session": "The cookie of who is logged in on the site. What changes something needs `X-CSRFToken` as well.",
+}
+
 # What needs no words of its own at each address.
 PARAMETERS = {
     "public_id": "Its id: 24 hexadecimal characters.",
@@ -130,6 +135,8 @@ def complete_schema(result: Node, generator: Any, **_options: Any) -> Node:
         for field, text in PAGE_FIELDS.items() if name.startswith("Paginated") else ():
             component["properties"][field]["description"] = text
     components["headers"] = rate_limit_headers()
+    for name, text in SCHEMES.items():
+        components["securitySchemes"][name]["description"] = text
     result["paths"] = _without_optional_slashes(result["paths"])
     for path, operations in result["paths"].items():
         for method in METHODS:

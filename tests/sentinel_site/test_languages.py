@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
 import rest_framework
 from babel.messages.pofile import read_po
+from django.test import Client
+from django.utils import formats, translation
 
+from accounts.models import User
 from sentinel_site import borrowed_texts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,3 +45,47 @@ def test_what_is_borrowed_is_what_the_packages_say() -> None:
 @pytest.mark.parametrize("group", ["FORMS", "PASSWORDS", "SIZES_AND_DATES", "API"])
 def test_each_group_is_there(group: str) -> None:
     assert getattr(borrowed_texts, group)
+
+
+@pytest.fixture
+def _two_languages(settings: Any) -> None:
+    settings.LANGUAGES = [("en", "English"), ("hi", "हिन्दी")]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_two_languages")
+def test_a_language_is_chosen_on_any_page_and_kept_by_the_browser(client: Client) -> None:
+    page = client.get("/accounts/login/").content.decode()
+    assert 'value="hi"' in page
+    answer = client.post("/accounts/language/", {"language": "hi", "next": "/accounts/login/"})
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
+    assert '<html lang="hi"' in client.get("/accounts/login/").content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_two_languages")
+def test_the_account_keeps_it_for_other_browsers(as_owner: Client, owner: User) -> None:
+    as_owner.post("/accounts/language/", {"language": "hi"})
+    owner.refresh_from_db()
+    assert owner.language == "hi"
+    elsewhere = Client()
+    elsewhere.force_login(owner, backend="accounts.backends.UsernameOrEmailBackend")
+    assert '<html lang="hi"' in elsewhere.get("/analyses/").content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_two_languages")
+def test_a_language_that_the_site_lacks_and_another_sites_address_change_nothing(as_owner: Client, owner: User) -> None:
+    answer = as_owner.post("/accounts/language/", {"language": "fr", "next": "https://example.org/"})
+    assert answer["Location"] == "/"
+    owner.refresh_from_db()
+    assert owner.language == ""
+
+
+@pytest.mark.django_db
+def test_dates_are_written_in_one_way(client: Client, settings: Any) -> None:
+    when = datetime(2026, 11, 3, 18, 5)
+    for language in ("mr", "hi", "bn", "ml", "te"):
+        with translation.override(language):
+            shown = formats.date_format(when, "DATETIME_FORMAT")
+        assert re.fullmatch(r"3 \S+ 2026, 18:05", shown), language

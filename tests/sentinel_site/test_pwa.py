@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from accounts.models import User
+from media_analysis.checks import check_push_settings
 from sentinel_site import pwa
 from sentinel_site.environment import new_vapid_key, read_secret, vapid_public_key
 from tests.push_service import decode
@@ -84,3 +85,21 @@ def test_the_key_for_push_messages_is_made_once(tmp_path: Path, monkeypatch: pyt
 def test_a_key_that_is_none_stops_the_start(key: str) -> None:
     with pytest.raises(ImproperlyConfigured):
         vapid_public_key(key)
+
+
+@pytest.mark.parametrize(
+    ("allow_private", "contact", "ids"),
+    [
+        (False, "mailto:admin@example.org", set()),
+        (False, "https://example.org/contact", set()),
+        (True, "mailto:admin@example.org", {"media_analysis.W001"}),
+        (False, "mailto:", {"media_analysis.E001"}),
+        (False, "admin@example.org", {"media_analysis.E001"}),
+    ],
+)
+def test_settings_for_push_that_do_harm_or_never_work_are_told_of(
+    settings: Any, allow_private: bool, contact: str, ids: set[str]
+) -> None:
+    settings.SENTINEL_PUSH_ALLOW_PRIVATE = allow_private
+    settings.VAPID_CONTACT = contact
+    assert {message.id for message in check_push_settings()} == ids

@@ -8,7 +8,7 @@ class MediaAnalysisConfig(AppConfig):
 
     def ready(self) -> None:
         # Models exist only from here on.
-        from media_analysis import notifications, signals
+        from media_analysis import checks, notifications, signals  # noqa: F401 -- checks register themselves
 
         signals.analysis_finished.connect(
             notifications.on_analysis_finished, dispatch_uid="media_analysis.notifications"

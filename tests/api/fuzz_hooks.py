@@ -20,7 +20,7 @@ class FreshTokens:
     """Some requests end all sessions, so a token is used for two seconds only."""
 
     def get(self, case: Any, context: Any) -> str:
-        answer = requests.post(f"{SITE}/api/v1/tokens/", json=LOG_IN, timeout=30)
+        answer = requests.post(f"{SITE}/api/v1/tokens/", json=LOG_IN, timeout=120)
         answer.raise_for_status()
         return str(answer.json()["access"])
 

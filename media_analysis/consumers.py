@@ -43,6 +43,8 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     The query string may say what that is: ``stream`` and ``next``, the number of the first event that is missing.
     """
 
+    # The hub listens for all: a socket needs no channel of its own.
+    channel_layer_alias = ""
     watcher: Watcher | None = None
     user_pk: int | None = None
     task: asyncio.Task[None] | None = None

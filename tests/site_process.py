@@ -79,7 +79,7 @@ class SiteProcess:
     def _answers(self) -> bool:
         try:
             return requests.get(self.url, timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def log(self, name: str) -> str:

@@ -67,7 +67,7 @@ def open_socket(
     cookies = member.session.cookies.items() if member else []
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies)}
     url = f"{site.url.replace('http', 'ws')}/ws/analyses/{public_id}/{query}"
-    options = {"origin": site.url, "additional_headers": headers, "compression": None, **options}
+    options = {"origin": site.url, "additional_headers": headers, "compression": None, "legacy": True, **options}
     opened: ClientConnection = connect(url, **options)
     return opened
 
@@ -217,7 +217,7 @@ def test_logging_out_and_deleting_end_the_watching(prepared: Path, detectors: di
             gone = member.session.delete(
                 f"{site.url}/api/v1/analyses/{first}/", headers={"X-CSRFToken": token}, timeout=30
             )
-            assert gone.status_code == 204
+            assert gone.ok, gone.text
             assert watching.result(timeout=PATIENCE).close_code == 4404
             # The other one moves up.
             assert waiting.result(timeout=PATIENCE).messages[0]["status"] == "queued"

@@ -96,10 +96,8 @@ def world(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         video = send_video(server, asha, clip, caseId="17/2026", officerName="Inspector R. Das").json()["videoId"]
         image = send_image(server, asha, make_face_image(folder / "portrait.jpg")).json()["imageId"]
         wait_until(
-            lambda: all(
-                found["status"] == "FAKE" for kind in ("vdata", "idata") for found in history(server, asha)[kind]
-            ),
-            seconds=120,
+            lambda: statuses(history(server, asha)) == ["FAKE", "FAKE"],
+            seconds=300,
             what=lambda: f"the worker: {history(server, asha)}\n{site.log('worker')}",
         )
         # From now on whatever is sent stays unfinished.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.templatetags.static import static
@@ -80,6 +81,8 @@ def service_worker(request: HttpRequest) -> HttpResponse:
         "offline": reverse("offline"),
         "shell": shell,
         "logout": reverse("accounts:logout"),
+        "devices": reverse("push-devices-api"),
+        "key": settings.VAPID_PUBLIC_KEY,
         "icon": static("img/icon-192.png"),
         "badge": static("img/badge-96.png"),
     }

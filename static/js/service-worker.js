@@ -119,9 +119,20 @@ self.addEventListener("notificationclick", (event) => {
   event.waitUntil(open());
 });
 
-self.addEventListener("pushsubscriptionchange", (event) => {
-  // The page of notifications, and every later visit to it, tells the server of the new one.
-  const { oldSubscription, newSubscription } = event;
-  if (newSubscription || !oldSubscription) return;
-  event.waitUntil(self.registration.pushManager.subscribe(oldSubscription.options));
-});
+// The browser made its subscription anew, or dropped it: the server learns of the new one, and drops the old one when
+// a message to it comes back.
+const renew = async (newSubscription) => {
+  const options = { userVisibleOnly: true, applicationServerKey: SENTINEL.key };
+  const subscription = newSubscription ?? (await self.registration.pushManager.subscribe(options));
+  const { endpoint, keys } = subscription.toJSON();
+  // Browsers without a cookie store tell the server at the next visit to the page of notifications.
+  const token = await self.cookieStore?.get("csrftoken");
+  if (!token) return;
+  await fetch(SENTINEL.devices, {
+    method: "POST",
+    headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": token.value },
+    body: JSON.stringify({ endpoint, keys: { p256dh: keys.p256dh, auth: keys.auth } }),
+  });
+};
+
+self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(renew(event.newSubscription)));

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.browser.conftest import CHROMIUM, CHROMIUM_ARGUMENTS, Site, Visitor
 from tests.conftest import PASSWORD
-from tests.push_service import PushService, decode, push_service
+from tests.push_service import PushService, Subscription, decode, push_service
 from tests.site_process import wait_until
 
 pytestmark = pytest.mark.browser
@@ -209,6 +209,19 @@ def test_somebody_elses_messages_end_with_the_next_who_logs_in(subscribing: Visi
     page.context.clear_cookies()
     subscribing.sign_up("chitra")
     page.wait_for_function("localStorage.getItem('test-subscription') === null")
+
+
+def test_a_subscription_that_the_browser_renews_is_registered_by_the_service_worker(visitor: Visitor) -> None:
+    page, keys = visitor.page, Subscription()
+    visitor.sign_up("kiran")
+    with_service_worker(page)
+    [worker] = page.context.service_workers
+    renewed = {"endpoint": "https://push.example.org/renewed", "keys": {"p256dh": keys.p256dh, "auth": keys.auth}}
+    worker.evaluate("(renewed) => renew({ toJSON: () => renewed })", renewed)
+    visitor.go("/notifications/")
+    expect(page.get_by_text("Device without a name")).to_be_visible()
+    devices = page.evaluate("fetch('/api/v1/push-devices/').then((answer) => answer.json())")
+    assert [device["endpoint"] for device in devices] == ["https://push.example.org/renewed"]
 
 
 def test_switches_are_kept(visitor: Visitor) -> None:

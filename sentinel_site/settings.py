@@ -159,7 +159,15 @@ SENTINEL_PUSH_ALLOW_PRIVATE = env.bool("SENTINEL_PUSH_ALLOW_PRIVATE", default=Fa
 
 # Languages
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", _("English"))]
+# By the names that their own readers know.
+LANGUAGES = [
+    ("en", "English"),
+    ("mr", "मराठी"),
+    ("hi", "हिन्दी"),
+    ("bn", "বাংলা"),
+    ("ml", "മലയാളം"),
+    ("te", "తెలుగు"),
+]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = ["sentinel_site.formats"]
 USE_I18N = True

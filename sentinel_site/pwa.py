@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET
 from ml import __version__
 
 # What the page without network is made of. Their names hold digests of their content.
-SHELL = ("css/sentinel.css", "img/logo.svg", "img/icons.svg")
+SHELL = ("css/sentinel.css", "css/languages.css", "img/logo.svg", "img/icons.svg")
 # Asked for again each time, answered 304 while unchanged: a new version of the site reaches installed apps at once.
 FRESH = {"Cache-Control": "no-cache"}
 # Those of the page's header in both colour schemes.

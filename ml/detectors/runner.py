@@ -61,7 +61,11 @@ class Runner:
         for network, digest in zip(networks, weights_sha256, strict=True):
             if device.type == "cpu" and sum(each.numel() for each in network.parameters()) >= WORTH_CONVERTING:
                 function, engine = accelerate(
-                    network, example, key=f"{digest}-{input_size}" if digest else "", precision=self.precision
+                    network,
+                    example,
+                    key=f"{digest}-{input_size}" if digest else "",
+                    precision=self.precision,
+                    at_once=1,
                 )
             else:
                 function, engine = torch_network(network), Engine.TORCH

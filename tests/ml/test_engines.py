@@ -43,6 +43,18 @@ def test_threads_may_share_a_network() -> None:
     assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 8])
+def test_a_network_for_so_many_pictures_takes_any_number(at_once: int) -> None:
+    network = tiny_network()
+    batch = torch.rand(5, 3, 96, 96)
+
+    run, engine = accelerate(network, EXAMPLE, at_once=at_once)
+
+    assert engine is Engine.OPENVINO
+    with torch.inference_mode():
+        assert torch.allclose(run(batch)[0], network(batch), atol=1e-4)
+
+
 def test_convolutions_alone_take_pictures_of_any_size() -> None:
     network = nn.Conv2d(3, 4, 3).eval()
     batch = torch.rand(1, 3, 30, 50)

@@ -41,9 +41,9 @@ PICTURES_KEPT = 24
 EVENTS_AT_ONCE = 100
 # So many pictures a second are sent to all watchers together: the more watch, the more pictures each skips, so that
 # watching never takes the processor from examining.
-PICTURES_A_SECOND = 150.0
+PICTURES_A_SECOND = 100.0
 # Less often than this, or more pictures behind than this: the newest, not the next.
-NEXT_WITHIN_SECONDS = 0.1
+NEXT_WITHIN_SECONDS = 0.15
 NEXT_WITHIN_PICTURES = 12
 
 FINISHED = {Analysis.Status.DONE, Analysis.Status.FAILED}
@@ -397,9 +397,6 @@ class Ear:
         self._public_ids.discard(public_id)
         if self._channel:
             await self._try(self._layer.group_discard(live.group_name(public_id), self._channel))
-        if not self._public_ids and self._task is not None:
-            self._task.cancel()
-            self._channel = ""
 
     async def _listen(self) -> None:
         while True:

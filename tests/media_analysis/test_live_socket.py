@@ -248,7 +248,7 @@ def test_a_slow_reader_holds_up_nobody_and_misses_no_score(site: SiteProcess, lo
     finished: dict[str, float] = {}
 
     def dawdle(seen: Seen) -> bool:
-        time.sleep(0.3)
+        time.sleep(0.1)
         finished["slow"] = time.monotonic()
         return False
 

@@ -53,10 +53,10 @@ test-fast: setup-dev messages ## Run the tests that need neither a browser nor a
 	pytest -n 2 -m "not browser and not slow"
 
 test-slow: setup-dev messages ## Run the tests that load large networks or kill processes
-	pytest -m "slow and not browser"
+	pytest -n 2 --dist loadfile -m "slow and not browser"
 
 test-browser: setup-dev messages ## Run the tests in Chromium
-	pytest -m browser
+	pytest -n 2 --dist loadfile -m browser
 
 check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
 	ruff format --check .

@@ -62,7 +62,7 @@ class SiteProcess:
             "uvicorn",
             "sentinel_site.asgi:application",
             *("--host", "127.0.0.1", "--port", str(self.port), "--lifespan", "off", "--log-level", "warning"),
-            *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
+            *("--ws-max-size", "65536", "--ws-per-message-deflate", "false", "--timeout-graceful-shutdown", "5"),
         )
         wait_until(self._answers, seconds=30, what="the web server to answer")
 

@@ -18,6 +18,8 @@ from functools import cache
 from io import BytesIO
 from typing import Any, Protocol
 
+from PIL import ImageFile
+
 from accounts.errors import Code, SentinelError
 from reports import typefaces
 
@@ -89,6 +91,9 @@ class WeasyPrint:
         import weasyprint
         from weasyprint.text.fonts import FontConfiguration
 
+        # Importing it has Pillow fill up broken pictures for the whole process. Here such a photo is refused at the
+        # door, not examined by halves.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
         self._library: Any = weasyprint
         # Reading a font takes longer than laying out a page, so each is read once, when it is needed.
         self._font_configuration = FontConfiguration()

@@ -7,14 +7,18 @@ import socket
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pypdf
 import pytest
 
 from accounts.errors import Code, SentinelError
+from ml.contracts import AnalysisError, ErrorCode
+from ml.media.photos import read_photo
 from reports import typefaces
 from reports.pdf import Engine, Part, PdfError, Xhtml2Pdf, get_engine
+from tests.media_factory import truncate
 from tests.reports.factories import picture
 from tests.site_process import ROOT
 
@@ -152,3 +156,10 @@ def test_signs_without_a_shape_are_spelled_out() -> None:
     # What joins letters is part of how a word is written.
     assert typefaces.spell_out("ക്\u200dഷ", typefaces.EVERY_SCRIPT) == "ക്\u200dഷ"
     assert typefaces.spell_out("हिन्दी", typefaces.LATIN) == "".join(f"[U+{ord(sign):04X}]" for sign in "हिन्दी")
+
+
+def test_making_reports_does_not_let_broken_photos_in(engine: Engine, photo: Path, tmp_path: Path) -> None:
+    page(engine, "<p>text</p>")
+    with pytest.raises(AnalysisError) as refused:
+        read_photo(truncate(photo, tmp_path / "cut.jpg", 0.5))
+    assert refused.value.code is ErrorCode.UNREADABLE_MEDIA

@@ -37,6 +37,11 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
             return LanguageField()
         return super().formfield_for_dbfield(db_field, request, **options)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Whoever may delete an account may delete what is in it, though nobody edits that here piece by piece."""
+        shown, counts, _needed, protected = super().get_deleted_objects(objs, request)
+        return shown, counts, set(), protected
+
     def delete_model(self, request: HttpRequest, user: User) -> None:
         """As if they had deleted their account: housekeeping removes the files too, which a cascade would leave."""
         close_account(user)

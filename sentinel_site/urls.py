@@ -4,6 +4,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from media_analysis.views import home
 from sentinel_site import pwa
@@ -11,6 +12,8 @@ from sentinel_site.api_docs import RedocView, SwaggerView, developers
 
 admin.site.site_header = _("Sentinel administration")
 admin.site.site_title = _("Sentinel")
+# They would show administrators the tokens themselves. App sessions are what there is to look at and to end.
+admin.site.unregister([OutstandingToken, BlacklistedToken])
 
 handler400 = "media_analysis.views.bad_request"
 handler403 = "media_analysis.views.forbidden"

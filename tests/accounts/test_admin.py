@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from accounts import tokens
 from accounts.models import AppSession, PushDevice, User
+from tests.media_analysis.factories import make_done
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +79,7 @@ def test_the_language_of_a_user_is_one_of_the_sites(as_admin: Client, owner: Use
 def test_deleting_a_user_closes_the_account_so_that_the_files_go_too(
     as_admin: Client, owner: User, at_once: bool
 ) -> None:
+    make_done(owner)
     if at_once:
         address = reverse("admin:accounts_user_changelist")
         as_admin.post(address, {"action": "delete_selected", "_selected_action": [owner.pk], "post": "yes"})
@@ -86,3 +88,8 @@ def test_deleting_a_user_closes_the_account_so_that_the_files_go_too(
     owner.refresh_from_db()
     assert owner.deleted_at is not None
     assert not owner.is_active
+
+
+def test_administrators_are_shown_no_tokens(as_admin: Client, owner: User) -> None:
+    tokens.log_in(owner)
+    assert "lacklist" not in as_admin.get(reverse("admin:index")).content.decode()

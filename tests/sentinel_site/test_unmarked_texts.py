@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PSEUDO = "eo"
 # Names and codes that are the same in every language.
 NAMES = {
-    *("English", "Esperanto", "owner", "clip", "photo", "jpg", "mp4", "Sentinel", "sha", "SHA", "MD5", "JPEG", "tiny", "test"),
+    *("English", "owner", "clip", "photo", "jpg", "mp4", "Sentinel", "sha", "SHA", "MD5", "JPEG", "tiny", "test"),
     *("example", "org", "h264", "IST", "sentinel", "lite", "cccccccccccc", "bytes", "Apache", "CC0", "efficientnet"),
-    *("API", "PDF", "URL"),
+    *("API", "PDF", "URL", "Esperanto"),
 }
 SHOWN_ATTRIBUTES = {"alt", "title", "placeholder", "aria-label", "label"}
 

@@ -16,7 +16,7 @@ unexport PYTHONPATH
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n messages schema client fuzz clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -85,6 +85,9 @@ client: setup-dev ## Write the Python client made from docs/openapi.yaml to buil
 
 fuzz: setup-dev ## Attack the API of a site of its own with REQUESTS random requests (5000)
 	python -m tests.api.fuzz --requests $(or $(REQUESTS),5000)
+
+screenshots: setup-dev messages ## Take pictures of every page into build/screenshots, and weigh the pages
+	python scripts/screenshots
 
 i18n: setup-dev ## Bring the message files in step with the code
 	python manage.py makemessages -a --no-location --no-obsolete --no-wrap --ignore 'build/*' --ignore 'var/*' --ignore '.venv/*'

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def frozen_worker(site: Site) -> Iterator[None]:
     main, *others = site.family(site.processes["worker"].pid)
     for process in (main, *others):
         _send(process, signal.SIGSTOP)
+    # Stopped in the middle of a transaction, it would keep everybody from writing, which no page survives.
+    while not _can_be_written(site):
+        for process in others:
+            _send(process, signal.SIGCONT)
+        time.sleep(0.02)
+        for process in others:
+            _send(process, signal.SIGSTOP)
     try:
         yield
     finally:
@@ -80,6 +88,16 @@ def frozen_worker(site: Site) -> Iterator[None]:
         # First a sign of life, then whoever looks for one.
         time.sleep(1)
         _send(main, signal.SIGCONT)
+
+
+def _can_be_written(site: Site) -> bool:
+    with closing(sqlite3.connect(site.data / "sentinel.sqlite3", timeout=0.1, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        database.execute("ROLLBACK")
+        return True
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -56,7 +56,7 @@ test-slow: setup-dev messages ## Run the tests that load large networks or kill 
 	pytest -n 2 --dist loadfile -m "slow and not browser"
 
 test-browser: setup-dev messages ## Run the tests in Chromium
-	pytest -n 2 --dist loadfile -m browser
+	pytest -m browser
 
 check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
 	ruff format --check .

@@ -74,12 +74,14 @@ def frozen_worker(site: Site) -> Iterator[None]:
     for process in (main, *others):
         _send(process, signal.SIGSTOP)
     # Stopped in the middle of a transaction, it would keep everybody from writing, which no page survives.
+    time.sleep(0.1)  # A signal takes a moment to arrive.
     while not _can_be_written(site):
         for process in others:
             _send(process, signal.SIGCONT)
         time.sleep(0.02)
         for process in others:
             _send(process, signal.SIGSTOP)
+        time.sleep(0.1)
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from accounts.errors import Code, SentinelError
 from accounts.models import User
 from accounts.services import remove_account
-from media_analysis import resumable, services
+from media_analysis import custody, resumable, services
 from media_analysis.models import Media, ResumableUpload
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ def _erase(user: User) -> bool:
         User.objects.select_for_update().get(pk=user.pk)
         if Media.objects.filter(owner=user).exists() or ResumableUpload.objects.filter(owner=user).exists():
             return False
+        custody.forget_addresses(user)
         remove_account(user)
     return True
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -21,6 +21,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import SentinelError
+from accounts.models import User
 from media_analysis import evidence, health, selectors, services
 from media_analysis import feedback as feedback_service
 from media_analysis.models import (
@@ -90,11 +91,11 @@ class MediaAdmin(ReadOnlyAdmin):
         return to_delete, counts, set(), protected
 
     def delete_model(self, request: HttpRequest, obj: Media) -> None:
-        services.delete_media(obj)
+        services.delete_media(obj, actor=cast(User, request.user))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Media]) -> None:
         for media in queryset:
-            services.delete_media(media)
+            services.delete_media(media, actor=cast(User, request.user))
 
 
 @admin.register(Submission)

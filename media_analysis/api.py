@@ -306,7 +306,8 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         examples=[OpenApiExample("Deleted", value=A_RECEIPT, response_only=True, status_codes=[200])],
     )
     def destroy(self, request: Request, public_id: str) -> Response:
-        receipt = services.delete_media(selectors.get_analysis(the_user(request), public_id).media)
+        user = the_user(request)
+        receipt = services.delete_media(selectors.get_analysis(user, public_id).media, actor=user)
         return Response(serializers.ReceiptOutput(receipt).data)
 
     @extend_schema(

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.answers import answer_error
 from accounts.errors import Code, SentinelError
+from media_analysis import custody
 
 # Set on the ASGI scope by sentinel_site.bodies for a request whose body was too large to be read: to "file" where it
 # would have held a file, else to "body".
@@ -25,3 +27,23 @@ class OversizedBodyMiddleware:
             text = None if oversized == "file" else _("The request is too large.")
             return answer_error(request, SentinelError(Code.FILE_TOO_LARGE, text=text))
         return self.get_response(request)
+
+
+class CustodyMiddleware:
+    """Lets the custody log know where a request came from."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with custody.acting_from(address_of(request)):
+            return self.get_response(request)
+
+
+def address_of(request: HttpRequest) -> str:
+    """The caller's network address; behind a proxy, what the nearest one says it is. Empty if it is not known."""
+    address: str = request.META.get("REMOTE_ADDR") or ""
+    if settings.REST_FRAMEWORK["NUM_PROXIES"]:
+        told: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
+        address = told.rpartition(",")[2].strip() or address
+    return address[:45]

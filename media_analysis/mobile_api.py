@@ -207,7 +207,7 @@ class RemoveVideoView(MobileView):
     def post(self, request: Request) -> Response:
         asked = _valid(serializers.VideoInput, request.data)
         user = user_asked_for(request, asked)
-        services.delete_media(mobile_selectors.get_media(user, asked["videoId"], VIDEO))
+        services.delete_media(mobile_selectors.get_media(user, asked["videoId"], VIDEO), actor=user)
         return Response(REMOVED)
 
 
@@ -354,5 +354,5 @@ class RemoveImageView(MobileView):
         media = mobile_selectors.get_media(user, asked["imageId"], IMAGE)
         if mobile_selectors.id_in_image_file(asked["imageFile"]) != media.public_id:
             raise SentinelError(Code.IMAGE_NOT_FOUND)
-        services.delete_media(media)
+        services.delete_media(media, actor=user)
         return Response(REMOVED)

@@ -27,7 +27,7 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import evidence, validators
+from media_analysis import custody, evidence, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
 from media_analysis.signals import analysis_finished
 from media_analysis.uploads import StagedFile
@@ -90,6 +90,8 @@ def submit_media(
             if case_details and any(case_details.values()):
                 CaseDetails.objects.create(submission=submission, **case_details)
             analysis = Analysis.objects.create(public_id=analysis_id, media=media)
+            custody.record(media_id, custody.Event.RECEIVED, actor=owner, source=str(source), size=staged.size)
+            custody.record(media_id, custody.Event.HASHED, sha256=staged.sha256, md5=staged.md5)
             # Robust: the analysis is accepted now, and housekeeping tells a queue that could not be told.
             transaction.on_commit(lambda: enqueue(analysis), robust=True)
     except BaseException as error:
@@ -160,29 +162,38 @@ def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mappin
     """
     names = evidence.store(analysis, pictures)
     now = timezone.now()
-    finished = _owned(analysis).update(
-        status=Analysis.Status.DONE,
-        stage="",
-        progress=100,
-        outcome=result["outcome"],
-        reason=result["reason"] or "",
-        error_code="",
-        fake_probability=result["fake_probability"],
-        pooled_probability=result["pooled_probability"],
-        confidence=result["confidence"],
-        real_frames=result["real_frames"],
-        fake_frames=result["fake_frames"],
-        timestamps=result["timestamps"],
-        detector=result["detector"],
-        detector_version=result["detector_version"],
-        weights_sha256=result["weights_sha256"],
-        software_version=__version__,
-        result=result,
-        evidence=names,
-        seconds=result["seconds"],
-        claim_token="",
-        finished_at=now,
-    )
+    with transaction.atomic():
+        finished = _owned(analysis).update(
+            status=Analysis.Status.DONE,
+            stage="",
+            progress=100,
+            outcome=result["outcome"],
+            reason=result["reason"] or "",
+            error_code="",
+            fake_probability=result["fake_probability"],
+            pooled_probability=result["pooled_probability"],
+            confidence=result["confidence"],
+            real_frames=result["real_frames"],
+            fake_frames=result["fake_frames"],
+            timestamps=result["timestamps"],
+            detector=result["detector"],
+            detector_version=result["detector_version"],
+            weights_sha256=result["weights_sha256"],
+            software_version=__version__,
+            result=result,
+            evidence=names,
+            seconds=result["seconds"],
+            claim_token="",
+            finished_at=now,
+        )
+        if finished:
+            custody.record(
+                analysis.media.public_id,
+                custody.Event.ANALYSED,
+                analysis=analysis.public_id,
+                outcome=result["outcome"],
+                detector=f"{result['detector']} {result['detector_version']}",
+            )
     if not finished:
         evidence.discard_try(analysis)
         return False
@@ -193,13 +204,16 @@ def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mappin
 
 def fail_analysis(analysis: Analysis, code: Code) -> bool:
     """End a running analysis with a reason. What it cost is given back if the fault was ours."""
-    failed = _owned(analysis).update(
-        status=Analysis.Status.FAILED,
-        stage="",
-        error_code=code,
-        claim_token="",
-        finished_at=timezone.now(),
-    )
+    with transaction.atomic():
+        failed = _owned(analysis).update(
+            status=Analysis.Status.FAILED,
+            stage="",
+            error_code=code,
+            claim_token="",
+            finished_at=timezone.now(),
+        )
+        if failed:
+            custody.record(analysis.media.public_id, custody.Event.FAILED, analysis=analysis.public_id, error=str(code))
     if failed and code in OUR_FAULT:
         limits.give_back(analysis.public_id)
     if failed:
@@ -241,13 +255,15 @@ def retry_analysis(analysis: Analysis) -> bool:
     return bool(queued)
 
 
-def delete_media(media: Media) -> DeletionReceipt:
+def delete_media(media: Media, *, actor: User | None = None) -> DeletionReceipt:
     """Remove a file with everything made from it; returns the receipt with its hashes, which stays.
 
     Marked first, so that it is gone for its owner at once and housekeeping can complete what an interruption leaves.
     """
     now = timezone.now()
-    Media.objects.filter(pk=media.pk, deleted_at__isnull=True).update(deleted_at=now)
+    with transaction.atomic():
+        if Media.objects.filter(pk=media.pk, deleted_at__isnull=True).update(deleted_at=now):
+            custody.record(media.public_id, custody.Event.DELETED, actor=actor, sha256=media.sha256)
     receipt, _ = DeletionReceipt.objects.get_or_create(
         media_public_id=media.public_id,
         defaults={

@@ -120,7 +120,7 @@ def delete(request: SignedInRequest, public_id: str) -> HttpResponse:
     media = selectors.get_media(request.user, public_id)
     if request.method == "GET":
         return render(request, "media_analysis/delete.html", {"media": media})
-    services.delete_media(media)
+    services.delete_media(media, actor=request.user)
     messages.success(request, _("“%(name)s” was deleted with everything made from it.") % {"name": media.original_name})
     return redirect("media_analysis:history")
 

@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "accounts.middleware.RateLimitHeaders",
+    "media_analysis.middleware.CustodyMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 

@@ -1,0 +1,23 @@
+"""Every table of the domain; each module holds those of one subject."""
+
+from media_analysis.models.analysis import Analysis, LiveEvent, WorkerState
+from media_analysis.models.cases import CaseDetails
+from media_analysis.models.custody import CustodyEvent
+from media_analysis.models.feedback import Feedback
+from media_analysis.models.media import DeletionReceipt, Media, ResumableUpload, Submission
+from media_analysis.models.notices import Delivery, Notification
+
+__all__ = [
+    "Analysis",
+    "CaseDetails",
+    "CustodyEvent",
+    "DeletionReceipt",
+    "Delivery",
+    "Feedback",
+    "LiveEvent",
+    "Media",
+    "Notification",
+    "ResumableUpload",
+    "Submission",
+    "WorkerState",
+]

@@ -6,7 +6,7 @@ what a file says about itself) reach the markup through Django's templates, whic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -85,12 +85,51 @@ class Document:
     parts: dict[str, Part] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A report in the making, for what sections gather. Pictures that they show are put into ``document.parts``."""
+
+    analysis: Analysis
+    report: Report
+    language: str
+    engine: Engine
+    made_at: datetime
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report: a template with its heading, which may show nothing, and what is in it.
+
+    ``gather`` gives the template more than what all of them are given (see :func:`compose`). It runs in the language
+    of the report.
+    """
+
+    template: str
+    gather: Callable[[Making], Mapping[str, Any]] | None = None
+
+
+# In the order of the pages. Findings come before what they mean; annexes, which few read, come last.
+SECTIONS: tuple[Section, ...] = (
+    Section("reports/pdf/summary.html"),
+    Section("reports/pdf/case.html"),
+    Section("reports/pdf/file.html"),
+    Section("reports/pdf/method.html"),
+    Section("reports/pdf/findings.html"),
+    Section("reports/pdf/meaning.html"),
+    Section("reports/pdf/words.html"),
+    Section("reports/pdf/annexes.html"),
+)
+
+
 def compose(analysis: Analysis, language: str, engine: Engine, *, made_at: datetime) -> Document:
     """The report of a DONE analysis for `engine`, in `language`, one of the site's."""
     document = Document()
     with translation.override(language):
         report = present(analysis)
+        making = Making(analysis, report, language, engine, made_at, document)
         context: dict[str, Any] = {
+            "sections": [section.template for section in SECTIONS],
             "analysis": analysis,
             "media": analysis.media,
             "is_video": analysis.media.kind == "video",
@@ -119,6 +158,9 @@ def compose(analysis: Analysis, language: str, engine: Engine, *, made_at: datet
         if report.scale:
             document.parts["scale.svg"] = _drawing("reports/pdf/scale.svg", {"scale": report.scale}, engine)
             context["scale"] = PART + "scale.svg"
+        for section in SECTIONS:
+            if section.gather:
+                context |= section.gather(making)
         document.markup = typefaces.spell_out(render_to_string("reports/pdf/report.html", context), engine.scripts)
     return document
 

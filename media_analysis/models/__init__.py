@@ -1,6 +1,7 @@
 """Every table of the domain; each module holds those of one subject."""
 
 from media_analysis.models.analysis import Analysis, LiveEvent, WorkerState
+from media_analysis.models.cards import ResultCard
 from media_analysis.models.cases import CaseDetails
 from media_analysis.models.custody import CustodyEvent
 from media_analysis.models.feedback import Feedback
@@ -17,6 +18,7 @@ __all__ = [
     "LiveEvent",
     "Media",
     "Notification",
+    "ResultCard",
     "ResumableUpload",
     "Submission",
     "WorkerState",

@@ -62,6 +62,8 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "csp.middleware.CSPMiddleware",
+    # Outside of whatever looks into answers, the one that gives them ETags among them.
+    "sentinel_site.compression.CompressPages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     # Every answer that may be kept gets an ETag: who polls an unchanged analysis is answered 304 without a body.
@@ -85,7 +87,8 @@ ASGI_APPLICATION = "sentinel_site.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        # An operator's own wording of a paper or page goes before ours.
+        "DIRS": [*env.list("SENTINEL_TEMPLATES_DIR", default=[]), BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -188,6 +188,9 @@ def test_results_have_no_unmarked_text_in_any_state(as_owner: Client, owner: Use
         page = as_owner.get(reverse("reports:result", args=[analysis.public_id]))
         assert page.status_code == 200
         assert unmarked(page.content.decode()) == [], analysis.outcome or analysis.status
+        if analysis.status == Analysis.Status.DONE:
+            papers = as_owner.get(reverse("reports:papers", args=[analysis.public_id]))
+            assert unmarked(papers.content.decode()) == []
 
 
 @pytest.mark.usefixtures("_pseudo")

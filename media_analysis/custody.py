@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import secrets
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from accounts.models import User
-from media_analysis.models import CustodyEvent
+from media_analysis.models import Analysis, CustodyEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,23 +33,57 @@ if TYPE_CHECKING:
 Event = CustodyEvent.Event
 
 # How often two writers may meet on the same number before something else must be wrong.
-TRIES = 20
+TRIES = 50
+# Files at a time in one query.
+CHUNK = 500
+# What the same person sees of the same result from the same address within this time is one look.
+ONE_LOOK = timedelta(minutes=10)
 
 _address: ContextVar[str] = ContextVar("address", default="")
 
 
+class What(StrEnum):
+    """What was looked at or taken: `what` in the details of VIEWED and DOWNLOADED."""
+
+    PAGE = "page"
+    API = "api"
+    # The list that phone apps show results in: they have no other view of one.
+    APP_LIST = "app_list"
+    PICTURE = "picture"
+    LIVE = "live"
+    ADMIN = "admin"
+    REPORT = "report"
+    CASE_REPORT = "case_report"
+    CASE_EXPORT = "case_export"
+    ORIGINAL = "original"
+    PACKAGE = "package"
+    TRAINING = "training"
+
+
 class Fault(StrEnum):
-    """What is wrong with a chain."""
+    """What is wrong with a chain, or with what else the site knows of its file."""
 
     GAP = "gap"
     BROKEN_LINK = "broken_link"
     CHANGED = "changed"
     WRONG_ADDRESS = "wrong_address"
+    # The file is here, and its log does not begin with receiving it.
+    WRONG_BEGINNING = "wrong_beginning"
+    # The file's row has another SHA-256 than the log.
+    WRONG_HASH = "wrong_hash"
+    # The end of an examination is not in the log, or another one is.
+    WRONG_RESULT = "wrong_result"
+    # The log speaks of a file that is not here and was not deleted.
+    VANISHED = "vanished"
+    # The file is here, or its receipt is not, though the log says that it was deleted; or the other way round.
+    WRONG_END = "wrong_end"
+    # A report printed an event that is not there any more, or another one.
+    NOT_AS_PRINTED = "not_as_printed"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault at the event of this number, the first one being 0."""
+    """A fault at the event of this number, the first one being 0; of one that is missing, where it would be."""
 
     media_id: str
     number: int
@@ -69,30 +105,91 @@ def record(media_id: str, event: Event, *, actor: User | None = None, **details:
 
     Exact under any number of parallel writers: the number is unique, and who comes second takes the next one.
     """
+    return record_each({media_id: details}, event, actor=actor)[0]
+
+
+def record_each(
+    each: Mapping[str, Mapping[str, str | int]], event: Event, *, actor: User | None = None
+) -> list[CustodyEvent]:
+    """The same for many files, by their public ids, each with its details: two queries for every 500 of them."""
+    made: list[CustodyEvent] = []
+    for start in range(0, len(each), CHUNK):
+        chunk = list(each.items())[start : start + CHUNK]
+        for tried in range(TRIES):
+            if tried:
+                # Not all at once again.
+                time.sleep(random.uniform(0, 0.01 * tried))
+            try:
+                with transaction.atomic():
+                    made += _append(chunk, event, actor)
+            except IntegrityError:
+                continue
+            break
+        else:
+            raise RuntimeError(f"the custody log of {chunk[0][0]} can't be written: {TRIES} others came first")
+    return made
+
+
+def _append(
+    each: Sequence[tuple[str, Mapping[str, str | int]]], event: Event, actor: User | None
+) -> list[CustodyEvent]:
+    """Raises IntegrityError where another writer took a number first."""
+    last_number = CustodyEvent.objects.filter(media_id=OuterRef("media_id")).order_by("-number").values("number")[:1]
+    media_ids = [media_id for media_id, _details in each]
+    last = {
+        found.media_id: found
+        for found in CustodyEvent.objects.filter(media_id__in=media_ids, number=Subquery(last_number))
+    }
     address = _address.get()
-    salt = secrets.token_hex(16) if address else ""
-    for _ in range(TRIES):
-        last = CustodyEvent.objects.filter(media_id=media_id).order_by("number").last()
-        made = CustodyEvent(
+    now = _to_milliseconds(timezone.now())
+    made = []
+    for media_id, details in each:
+        salt = secrets.token_hex(16) if address else ""
+        before = last.get(media_id)
+        added = CustodyEvent(
             media_id=media_id,
-            number=last.number + 1 if last else 0,
+            number=before.number + 1 if before else 0,
             event=event,
-            at=_to_milliseconds(timezone.now()),
+            at=now,
             actor=actor.public_id if actor else "",
             address=address,
             address_salt=salt,
             address_digest=_address_digest(salt, address) if address else "",
-            details=details,
-            previous=last.digest if last else "",
+            details=dict(details),
+            previous=before.digest if before else "",
         )
-        made.digest = digest_of(made)
-        try:
-            with transaction.atomic():
-                made.save(force_insert=True)
-        except IntegrityError:
-            continue
-        return made
-    raise RuntimeError(f"the custody log of {media_id} can't be written: {TRIES} others came first")
+        added.digest = digest_of(added)
+        made.append(added)
+    return CustodyEvent.objects.bulk_create(made)
+
+
+def look(results: Mapping[str, str], *, actor: User, what: What) -> list[CustodyEvent]:
+    """Note that somebody looks at results: of each file, by its public id, the public id of the analysis.
+
+    What one person sees of one analysis from one address within :data:`ONE_LOOK` is one look: a page with its
+    pictures, a reload, an app that asks again and again. Returns what was written.
+    """
+    address, seen = _address.get(), set()
+    recent = CustodyEvent.objects.filter(
+        event=Event.VIEWED, actor=actor.public_id, at__gte=timezone.now() - ONE_LOOK
+    ).values_list("media_id", "address", "details")
+    if len(results) == 1:
+        recent = recent.filter(media_id__in=list(results))
+    for media_id, recent_address, details in recent:
+        if recent_address == address:
+            seen.add((media_id, details.get("analysis")))
+    fresh = {media_id: {"analysis": analysis, "what": str(what)} for media_id, analysis in results.items()}
+    fresh = {media_id: details for media_id, details in fresh.items() if (media_id, details["analysis"]) not in seen}
+    return record_each(fresh, Event.VIEWED, actor=actor)
+
+
+def look_at(analysis: Analysis, *, actor: User, what: What) -> None:
+    """Note that somebody looks at a finished result. Of an unfinished one there is nothing to be seen yet, but what
+    others than its owner watch is written down too.
+    """
+    media = analysis.media
+    if analysis.is_finished or media.owner_id != actor.pk:
+        look({media.public_id: analysis.public_id}, actor=actor, what=what)
 
 
 def events_of(media_id: str) -> QuerySet[CustodyEvent]:

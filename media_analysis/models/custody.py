@@ -14,6 +14,8 @@ class CustodyEvent(models.Model):
     """
 
     class Event(models.TextChoices):
+        # Of a file that was here before there was a log.
+        BEGUN = "begun", _("log begun")
         RECEIVED = "received", _("received")
         HASHED = "hashed", _("hashes computed")
         ANALYSED = "analysed", _("examined")

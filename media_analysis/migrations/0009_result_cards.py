@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('media_analysis', '0008_custody_log'),
+        ('media_analysis', '0009_custody_log_begins'),
     ]
 
     operations = [

@@ -23,6 +23,9 @@ class Report(models.Model):
     sha256 = models.CharField(_("SHA-256"), max_length=64, db_index=True)
     size = models.PositiveIntegerField(_("size in bytes"))
     created_at = models.DateTimeField(_("made"), default=timezone.now)
+    # The custody log as it was printed: how many events, and the digest of the last. Empty of reports without it.
+    custody_events = models.PositiveIntegerField(_("events of the custody log"), default=0)
+    custody_digest = models.CharField(_("last digest of the custody log"), max_length=64, blank=True)
 
     class Meta:
         verbose_name = _("report")

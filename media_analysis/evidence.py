@@ -52,11 +52,11 @@ def find(analysis: Analysis, name: str) -> str | None:
 
 
 def discard_try(analysis: Analysis) -> None:
-    _remove_folder(_folder_of_try(analysis))
+    remove_folder(_folder_of_try(analysis))
 
 
 def discard_all(analysis: Analysis) -> None:
-    _remove_folder(f"analyses/{analysis.public_id}")
+    remove_folder(f"analyses/{analysis.public_id}")
 
 
 def discard_orphans() -> int:
@@ -69,7 +69,7 @@ def discard_orphans() -> int:
     known = set(Analysis.objects.values_list("public_id", flat=True))
     orphans = [public_id for public_id in folders if public_id not in known]
     for public_id in orphans:
-        _remove_folder(f"analyses/{public_id}")
+        remove_folder(f"analyses/{public_id}")
     return len(orphans)
 
 
@@ -77,10 +77,11 @@ def _folder_of_try(analysis: Analysis) -> str:
     return f"analyses/{analysis.public_id}/{analysis.claim_token}"
 
 
-def _remove_folder(folder: str) -> None:
+def remove_folder(folder: str) -> None:
+    """Delete a folder of the storage with everything in it, if it is there."""
     folders, files = _list(folder)
     for name in folders:
-        _remove_folder(f"{folder}/{name}")
+        remove_folder(f"{folder}/{name}")
     for name in files:
         default_storage.delete(f"{folder}/{name}")
     # The storage for local folders removes an empty folder so; others have no folders.

@@ -70,7 +70,7 @@ def submit_media(
         raise daily_limit_reached(owner)
     info = validators.probe_media(staged, kind=MediaKind(kind) if kind else None)
     media_id, analysis_id = media_id or new_public_id(), new_public_id()
-    name = _store(staged, media_id)
+    name = store_file(staged, media_id)
     try:
         with transaction.atomic():
             limits.spend(owner, analysis_id)
@@ -82,7 +82,7 @@ def submit_media(
                 size=staged.size,
                 sha256=staged.sha256,
                 md5=staged.md5,
-                **_facts(info),
+                **file_facts(info),
             )
             submission = Submission.objects.create(
                 media=media, submitted_by=owner, source=source, idempotency_key=idempotency_key or None
@@ -140,7 +140,8 @@ def claim_analysis(pk: int) -> Analysis | None:
     """Take a waiting analysis for this process. None if it is gone, done, or another's."""
     now = timezone.now()
     token = new_public_id()
-    claimed = Analysis.objects.filter(pk=pk, status=Analysis.Status.QUEUED).update(
+    waiting = Analysis.objects.filter(pk=pk, status=Analysis.Status.QUEUED).exclude(stage=Analysis.Stage.FETCHING)
+    claimed = waiting.update(
         status=Analysis.Status.RUNNING,
         attempts=F("attempts") + 1,
         claim_token=token,
@@ -233,15 +234,17 @@ def release_analysis(analysis: Analysis, code: Code) -> None:
 def retry_analysis(analysis: Analysis) -> bool:
     """Queue a failed analysis again, with all its tries. False if it is not failed (any more).
 
-    It costs one of today's classifications only if its failure had given that back. Raises ``rate_limited``.
+    One whose file could not be fetched is fetched again first. It costs one of today's classifications only if its
+    failure had given that back. Raises ``rate_limited``.
     """
+    has_file = bool(analysis.media.file)
     try:
         limits.spend(analysis.media.owner, analysis.public_id)
     except limits.DailyLimitReached as error:
         raise daily_limit_reached(analysis.media.owner) from error
     queued = Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.FAILED).update(
         status=Analysis.Status.QUEUED,
-        stage="",
+        stage="" if has_file else Analysis.Stage.FETCHING,
         progress=0,
         attempts=0,
         error_code="",
@@ -250,7 +253,7 @@ def retry_analysis(analysis: Analysis) -> bool:
         started_at=None,
         heartbeat_at=None,
     )
-    if queued:
+    if queued and has_file:
         enqueue(analysis)
     return bool(queued)
 
@@ -277,9 +280,7 @@ def delete_media(media: Media, *, actor: User | None = None) -> DeletionReceipt:
     )
     for analysis in media.analyses.all():
         evidence.discard_all(analysis)
-    stored = str(media.file)
-    default_storage.delete(stored)
-    default_storage.delete(stored.rpartition("/")[0])
+    discard_stored(media)
     media.delete()
     return receipt
 
@@ -321,6 +322,13 @@ def complete_deletions() -> int:
     return len(interrupted)
 
 
+def discard_stored(media: Media) -> None:
+    """Remove what the storage has of a file, if anything: of one still to be fetched, a killed try may have left it."""
+    if media.file:
+        default_storage.delete(str(media.file))
+    evidence.remove_folder(f"media/{media.public_id}")
+
+
 def media_path(media: Media) -> Path:
     """Where the file lies on this machine's disk."""
     return Path(media.file.path)
@@ -329,8 +337,9 @@ def media_path(media: Media) -> Path:
 def _oldest_waiting() -> QuerySet[Analysis]:
     """A few more than any worker takes ahead."""
     few = 2 * settings.Q_CLUSTER["workers"] + 2
-    oldest = Analysis.objects.filter(status=Analysis.Status.QUEUED).order_by("created_at").values_list("pk", flat=True)
-    return Analysis.objects.filter(pk__in=list(oldest[:few])).order_by("created_at")
+    oldest = Analysis.objects.filter(status=Analysis.Status.QUEUED).exclude(stage=Analysis.Stage.FETCHING)
+    pks = oldest.order_by("created_at").values_list("pk", flat=True)
+    return Analysis.objects.filter(pk__in=list(pks[:few])).order_by("created_at")
 
 
 def _owned(analysis: Analysis) -> Any:
@@ -342,7 +351,8 @@ def _owned(analysis: Analysis) -> Any:
     )
 
 
-def _store(staged: StagedFile, media_id: str) -> str:
+def store_file(staged: StagedFile, media_id: str) -> str:
+    """Move a file into the storage; returns its name there."""
     with staged.path.open("rb") as file:
         # A File with a temporary_file_path is moved, not copied, by the storage for local folders.
         return default_storage.save(f"media/{media_id}/original", _Movable(file, staged.path))
@@ -357,7 +367,8 @@ class _Movable(File):  # type: ignore[type-arg]
         return self._path
 
 
-def _facts(info: MediaInfo) -> dict[str, Any]:
+def file_facts(info: MediaInfo) -> dict[str, Any]:
+    """What the decoder says of a file, as columns of :class:`Media`."""
     return {
         "kind": info.kind.value,
         "container": info.container,

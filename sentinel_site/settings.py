@@ -205,6 +205,21 @@ SENTINEL_UPLOAD_EXPIRY_HOURS = env.float("SENTINEL_UPLOAD_EXPIRY_HOURS", default
 SENTINEL_DAILY_LIMIT = env.int("SENTINEL_DAILY_LIMIT", default=10)
 SENTINEL_DAILY_LIMIT_TIME_ZONE = env("SENTINEL_DAILY_LIMIT_TIME_ZONE", default="Asia/Kolkata")
 
+# Links that are fetched: from these sites and their subdomains by yt-dlp, from all others only files themselves.
+SENTINEL_LINK_SITES = env.list(
+    "SENTINEL_LINK_SITES",
+    default=[
+        *("youtube.com", "youtu.be", "x.com", "twitter.com", "facebook.com", "fb.watch", "instagram.com"),
+        *("reddit.com", "redd.it", "v.redd.it", "tiktok.com", "vimeo.com", "dailymotion.com", "dai.ly"),
+    ],
+)
+SENTINEL_LINK_FETCHERS = env.int("SENTINEL_LINK_FETCHERS", default=2)
+SENTINEL_LINK_TIMEOUT_SECONDS = env.float("SENTINEL_LINK_TIMEOUT_SECONDS", default=300.0)
+# Of a video of which only a part is examined, the whole is fetched, up to this size.
+SENTINEL_LINK_MAX_BYTES = env.int("SENTINEL_LINK_MAX_BYTES", default=500 * 1024 * 1024)
+# Addresses as 127.0.0.1:8000 that links may lead to although they are private: only for tests.
+SENTINEL_LINK_ALLOW_PRIVATE = env.list("SENTINEL_LINK_ALLOW_PRIVATE", default=[])
+
 # Detection
 SENTINEL_DETECTOR = env("SENTINEL_DETECTOR", default="sentinel-lite")
 SENTINEL_DETECTOR_WEIGHTS = env.list("SENTINEL_DETECTOR_WEIGHTS", default=[])

@@ -13,6 +13,7 @@ from media_analysis.models.cases import (
 )
 from media_analysis.models.custody import CustodyEvent
 from media_analysis.models.feedback import Feedback
+from media_analysis.models.links import LinkSource
 from media_analysis.models.media import DeletionReceipt, Media, ResumableUpload, Submission
 from media_analysis.models.notices import Delivery, Notification
 
@@ -29,6 +30,7 @@ __all__ = [
     "DeletionReceipt",
     "Delivery",
     "Feedback",
+    "LinkSource",
     "LiveEvent",
     "Media",
     "Notification",

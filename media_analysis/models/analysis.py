@@ -27,6 +27,8 @@ class Analysis(models.Model):
         FAILED = "failed", _("failed")
 
     class Stage(models.TextChoices):
+        # Of a waiting one whose file is not there yet: only media_analysis.links touches it until it is.
+        FETCHING = "fetching", _("Fetching the video")
         READING = "reading", _("Reading the file")
         FINDING_FACES = "finding_faces", _("Looking for faces")
         JUDGING = "judging", _("Judging the faces")

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('media_analysis', '0009_result_cards'),
+        ('media_analysis', '0010_cases'),
     ]
 
     operations = [

@@ -22,7 +22,7 @@ from django.utils import timezone
 from accounts.errors import Code
 from accounts.ids import new_public_id
 from accounts.models import PushDevice, User
-from media_analysis import deliveries, notifications, push, services, signals
+from media_analysis import deliveries, notifications, push, safe_http, services, signals
 from media_analysis.models import Analysis, Delivery, Notification
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_media
 from tests.push_service import PushService, Subscription, check_signature, push_service
@@ -367,12 +367,12 @@ def test_a_device_that_was_removed_gets_nothing(owner: User, service: PushServic
     ],
 )
 def test_private_addresses_and_their_disguises_are_not_public(address: str) -> None:
-    assert not push.is_public(address)
+    assert not safe_http.is_public(address)
 
 
 @pytest.mark.parametrize("address", ["142.250.1.1", "2607:f8b0::1"])
 def test_public_addresses_are(address: str) -> None:
-    assert push.is_public(address)
+    assert safe_http.is_public(address)
 
 
 @pytest.mark.parametrize("endpoint", ["https://localhost:{port}/x", "https://127.0.0.1:{port}/", "http://8.8.8.8/x"])

@@ -48,6 +48,7 @@ class Code(StrEnum):
     LINK_UNREACHABLE = "link_unreachable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     BODY_NOT_SUPPORTED = "body_not_supported"
     MODEL_UNAVAILABLE = "model_unavailable"
     LANGUAGE_UNAVAILABLE = "language_unavailable"
@@ -90,6 +91,7 @@ STATUS: dict[Code, int] = {
     Code.METHOD_NOT_ALLOWED: 405,
     Code.NOT_ACCEPTABLE: 406,
     Code.BODY_NOT_SUPPORTED: 415,
+    Code.RANGE_NOT_SATISFIABLE: 416,
     Code.MODEL_UNAVAILABLE: 503,
     Code.LANGUAGE_UNAVAILABLE: 503,
     Code.INTERNAL_ERROR: 500,
@@ -134,6 +136,7 @@ TEXTS: dict[Code, Promise] = {
     Code.METHOD_NOT_ALLOWED: _("This address does not take such requests."),
     Code.NOT_ACCEPTABLE: _("This answer cannot be had in the format asked for."),
     Code.BODY_NOT_SUPPORTED: _("This address does not take bodies of this type."),
+    Code.RANGE_NOT_SATISFIABLE: _("The file ends before the part that was asked for."),
     Code.MODEL_UNAVAILABLE: _("The detector could not be loaded. The file is kept: try again later."),
     Code.LANGUAGE_UNAVAILABLE: _("This server cannot make reports in this language. Ask for the English one."),
     Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
@@ -31,7 +32,7 @@ from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from accounts.schema import ALWAYS, WITH_BODY, refusals
-from media_analysis import evidence, feedback, model_cards, resumable, selectors, serializers, services
+from media_analysis import evidence, feedback, model_cards, resumable, selectors, serializers, services, streaming
 from media_analysis.api_examples import A_MODEL, A_RESULT
 from media_analysis.case_serializers import filled
 from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of, submit_link
@@ -432,6 +433,48 @@ class PictureView(APIView):
         # Small, and read whole: a streamed answer from synchronous code is read whole too under ASGI.
         with default_storage.open(stored) as picture:
             return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE})
+
+
+class MediaView(APIView):
+    """The file that was examined, as it came."""
+
+    content_negotiation_class = JSONUnlessPicture
+
+    @extend_schema(
+        summary="The file that was examined",
+        description="The original, byte for byte. Ask for a part of it with `Range` to go on after a broken "
+        "download, or to play it. A download is written into the file's custody log.",
+        tags=["analyses"],
+        parameters=[
+            PUBLIC_ID,
+            OpenApiParameter(
+                "Range",
+                str,
+                OpenApiParameter.HEADER,
+                description="One range such as `bytes=0-1023`: 206 with that part. Anything else is passed over.",
+            ),
+            OpenApiParameter(
+                "If-Range",
+                str,
+                OpenApiParameter.HEADER,
+                description="The ETag of an earlier answer: with another one, the whole file is sent.",
+            ),
+            IF_NONE_MATCH,
+        ],
+        responses={
+            **{
+                (status, content_type): OpenApiResponse(OpenApiTypes.BINARY, description=description)
+                for status, description in ((200, "The whole file."), (206, "The part that was asked for."))
+                for content_type in (*streaming.TYPES.values(), streaming.WEBM, streaming.ANY_TYPE)
+            },
+            **NOT_MODIFIED,
+            **refusals(Code.RANGE_NOT_SATISFIABLE, *(code for code in ONE if code is not Code.NOT_ACCEPTABLE)),
+        },
+    )
+    def get(self, request: Request, public_id: str) -> HttpResponseBase:
+        user = the_user(request)
+        media = selectors.get_analysis(user, public_id).media
+        return streaming.answer_with_file(request._request, media, actor=user, download=True)
 
 
 class ReceiptListView(generics.ListAPIView[DeletionReceipt]):

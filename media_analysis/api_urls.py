@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 from media_analysis.api import (
     AnalysisViewSet,
     FeedbackView,
+    MediaView,
     ModelListView,
     ModelView,
     PictureView,
@@ -28,6 +29,7 @@ router.register("analyses", AnalysisViewSet, basename="analysis")
 urlpatterns = [
     path("", include((router.urls, "api"))),
     path("analyses/<public_id:public_id>/feedback/", FeedbackView.as_view(), name="feedback-api"),
+    path("analyses/<public_id:public_id>/media/", MediaView.as_view(), name="media-api"),
     path("analyses/<public_id:public_id>/pictures/<str:name>", PictureView.as_view(), name="picture-api"),
     path("uploads/", UploadListView.as_view(), name="uploads-api"),
     path("uploads/<public_id:public_id>/", UploadView.as_view(), name="upload-api"),

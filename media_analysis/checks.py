@@ -29,3 +29,16 @@ def check_push_settings(**options: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register()
+def check_accel_prefix(**options: Any) -> list[CheckMessage]:
+    if not settings.SENTINEL_ACCEL_PREFIX or re.fullmatch(r"/(?:[\w.-]+/)+", settings.SENTINEL_ACCEL_PREFIX):
+        return []
+    return [
+        Error(
+            "SENTINEL_ACCEL_PREFIX is no path of its own that begins and ends with a slash: nginx would send nothing.",
+            hint="Write it as the `location` of nginx, such as /stored/.",
+            id="media_analysis.E002",
+        )
+    ]

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
@@ -71,7 +72,7 @@ def remove_device(request: SignedInRequest, public_id: str) -> HttpResponse:
 # page and asks for it with GET; what reaches the server had no service worker, and its file is never looked at.
 @csrf_exempt
 @require_http_methods(["GET", "POST"])
-def share(request: HttpRequest) -> HttpResponse:
+def share(request: HttpRequest) -> HttpResponseBase:
     if request.method == "POST":
         return redirect("media_analysis:share")
     return _shared(request)

@@ -39,6 +39,14 @@ def get_media(user: User, public_id: str) -> Media:
     return media
 
 
+def get_original(user: User, public_id: str) -> Media:
+    """A file that the user may look at, since one of its analyses may be. Raises ``not_found``."""
+    analysis = analyses_visible_to(user).filter(media__public_id=public_id).first()
+    if analysis is None:
+        raise SentinelError(Code.NOT_FOUND)
+    return analysis.media
+
+
 def filter_analyses(
     analyses: QuerySet[Analysis],
     *,

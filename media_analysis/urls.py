@@ -28,6 +28,7 @@ urlpatterns = [
     path("notifications/<public_id:public_id>/read/", notification_views.mark_read, name="notification_read"),
     path("push-devices/<public_id:public_id>/remove/", notification_views.remove_device, name="push_device_remove"),
     path("share/", notification_views.share, name="share"),
+    path("media/<public_id:public_id>/file", views.media_file, name="media_file"),
     path("media/<public_id:public_id>/delete/", views.delete, name="delete"),
     path("models/", views.models, name="models"),
     path("models/<str:name>/", views.model, name="model"),

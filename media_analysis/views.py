@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.core.files.storage import default_storage
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import content_disposition_header
@@ -14,14 +15,14 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.csrf import csrf_failure as default_csrf_failure
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from django.views.defaults import bad_request as default_bad_request
 from django.views.defaults import permission_denied as default_permission_denied
 from django.views.defaults import server_error as default_server_error
 
 from accounts.answers import answer_error, is_api
 from accounts.errors import Code, SentinelError
-from media_analysis import evidence, live, model_cards, selectors, services
+from media_analysis import evidence, live, model_cards, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
 from media_analysis.forms import CaseDetailsForm, FeedbackForm, HistoryFilterForm
@@ -143,6 +144,15 @@ def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> Htt
     # Small, and read whole: a streamed answer from synchronous code is read whole too under ASGI, with a warning.
     with default_storage.open(stored) as picture:
         return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE})
+
+
+@require_safe
+@page
+def media_file(request: SignedInRequest, public_id: str) -> HttpResponseBase:
+    """The original file, to be shown, or with ``?download=1`` to be taken away."""
+    media = selectors.get_original(request.user, public_id)
+    download = request.GET.get("download") == "1"
+    return streaming.answer_with_file(request, media, actor=request.user, download=download)
 
 
 @require_GET

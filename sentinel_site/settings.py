@@ -183,6 +183,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = DATA_DIR / "media"
+# Where the proxy in front has the media folder, for it to send files in our place; empty and we send them.
+SENTINEL_ACCEL_PREFIX = env("SENTINEL_ACCEL_PREFIX", default="")
 MEDIA_URL = ""  # No media file has a URL of its own: views hand them out after asking who may see them.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -191,6 +191,7 @@ TABLE: dict[str, Row] = {
     "POST /api/v1/analyses/<public_id>/retry/": hidden(
         lambda w: Request(f"/api/v1/analyses/{w.failed.public_id}/retry/"), 202
     ),
+    "GET /api/v1/analyses/<public_id>/media/": hidden(lambda w: Request(analysis(w, "media/"))),
     "GET /api/v1/analyses/<public_id>/pictures/": hidden(lambda w: Request(analysis(w, "pictures/"))),
     "GET /api/v1/analyses/<public_id>/pictures/<name>": hidden(lambda w: Request(analysis(w, "pictures/frame-9.jpg"))),
     "GET /api/v1/analyses/<public_id>/feedback/": hidden(lambda w: Request(with_feedback(w))),

@@ -1,0 +1,194 @@
+"""Handing out an original file, whole or a range of it, piece by piece: it is never read whole.
+
+Range requests follow RFC 9110, section 14. Asked for several ranges, it answers with the whole file, as any server may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from django.utils.http import content_disposition_header
+
+from accounts.errors import Code, SentinelError
+from accounts.models import User
+from media_analysis import custody
+from media_analysis.models import Media
+
+PIECE_BYTES = 1 << 18
+# A player asks for many ranges of one file. So long after the first, they are still the same playback or download.
+ONE_EVENT = timedelta(minutes=5)
+# Set apart in the custody log from looking at the result, which is "viewed" too.
+WHAT = "original"
+
+ANY_TYPE = "application/octet-stream"
+# What browsers show by themselves and what can hold no script, by the container that the probe found.
+TYPES = {
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "matroska": "video/x-matroska",
+    "ogg": "video/ogg",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+}
+# FFmpeg tells WebM from its parent format by nothing; these are its pictures.
+WEBM, WEBM_CODECS = "video/webm", {"vp8", "vp9", "av1"}
+# Opened by itself in a tab, the file may do nothing and nobody may show it in a frame.
+POLICY = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; frame-ancestors 'none'"
+# Computers are shared, and the original is the most private thing here.
+CACHE = "private, no-store"
+
+# More digits than any file has bytes, and fewer than Python refuses to read.
+_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,20})-([0-9]{0,20})[ \t]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes `start` to `end`, both included."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start + 1
+
+
+class Pieces:
+    """The bytes of a range, read in other threads: the disk never holds up the event loop. Closes the file."""
+
+    def __init__(self, file: BinaryIO, wanted: ByteRange) -> None:
+        self._file = file
+        self._left = wanted.length
+        file.seek(wanted.start)
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        piece = await asyncio.to_thread(self._file.read, min(self._left, PIECE_BYTES))
+        if not piece:
+            # The length is said already: only a broken connection tells the other side.
+            raise OSError(f"the stored file ends {self._left} bytes early")
+        self._left -= len(piece)
+        return piece
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def answer_with_file(request: HttpRequest, media: Media, *, actor: User | None, download: bool) -> HttpResponseBase:
+    """The original of `media`, which `actor` may see, as a download or to be shown.
+
+    Recorded in the custody log, once for all the ranges of a playback or download. Raises ``not_found`` where the file
+    is gone, and ``range_not_satisfiable``.
+    """
+    content_type = content_type_of(media)
+    download = download or content_type == ANY_TYPE
+    headers = {
+        "Content-Disposition": content_disposition_header(download, file_name(media)) or "attachment",
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": CACHE,
+    }
+    event = custody.Event.DOWNLOADED if download else custody.Event.VIEWED
+    if prefix := settings.SENTINEL_ACCEL_PREFIX:
+        # The proxy in front reads the file, and knows about ranges and tags itself.
+        _record(request, media, actor, event)
+        accel = {"X-Accel-Redirect": prefix + quote(str(media.file))}
+        return HttpResponse(content_type=content_type, headers=headers | accel)
+    etag = f'"{media.sha256}"'
+    headers |= {"ETag": etag, "Accept-Ranges": "bytes"}
+    unchanged = get_conditional_response(request, etag=etag)
+    if unchanged is not None:
+        for name, value in headers.items():
+            unchanged[name] = value
+        return unchanged
+    try:
+        file: Any = media.file.storage.open(str(media.file), "rb")
+    except FileNotFoundError as error:
+        raise SentinelError(Code.NOT_FOUND) from error
+    whole = ByteRange(0, file.seek(0, 2) - 1)
+    try:
+        asked = _asked_range(request, etag, whole.length)
+        wanted = asked or whole
+        headers["Content-Length"] = str(wanted.length)
+        if asked:
+            headers["Content-Range"] = f"bytes {asked.start}-{asked.end}/{whole.length}"
+        status = 206 if asked else 200
+        _record(request, media, actor, event)
+        if request.method == "HEAD":
+            file.close()
+            return HttpResponse(status=status, content_type=content_type, headers=headers)
+        return StreamingHttpResponse(Pieces(file, wanted), status=status, content_type=content_type, headers=headers)
+    except BaseException:
+        file.close()
+        raise
+
+
+def content_type_of(media: Media) -> str:
+    """By what the probe found in the file, never by its name."""
+    if media.container == "matroska" and media.codec in WEBM_CODECS:
+        return WEBM
+    return TYPES.get(media.container, ANY_TYPE)
+
+
+def file_name(media: Media) -> str:
+    """The name as received, for the header to quote: without folders and without what names cannot hold."""
+    name = PurePosixPath(media.original_name.replace("\\", "/")).name
+    return "".join(letter for letter in name if letter.isprintable()) or media.public_id
+
+
+def parse_range(header: str, size: int) -> ByteRange | None:
+    """The one range that a ``Range`` header asks for; None where it asks for nothing that one has to understand.
+
+    Raises ``range_not_satisfiable`` where none of it lies within `size` bytes.
+    """
+    match = _RANGE.fullmatch(header)
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        start, end = max(size - int(last), 0), size - 1
+    else:
+        start, end = int(first), min(int(last), size - 1) if last else size - 1
+        if last and int(last) < start:
+            return None
+    if start > end:
+        raise SentinelError(Code.RANGE_NOT_SATISFIABLE, headers={"Content-Range": f"bytes */{size}"})
+    return ByteRange(start, end)
+
+
+def _asked_range(request: HttpRequest, etag: str, size: int) -> ByteRange | None:
+    """None for the whole file: also where the client's part is of another file than this one."""
+    # Ranges are defined for GET alone.
+    if request.method != "GET" or request.headers.get("If-Range", etag).strip() != etag:
+        return None
+    return parse_range(request.headers.get("Range", ""), size)
+
+
+def _record(request: HttpRequest, media: Media, actor: User | None, event: custody.Event) -> None:
+    """Each whole file; of ranges the first in a while, whichever it is, so that no choice of them goes unseen."""
+    if request.method != "GET":
+        return
+    if "Range" in request.headers:
+        lately = custody.events_of(media.public_id).filter(
+            event=event, actor=actor.public_id if actor else "", at__gte=timezone.now() - ONE_EVENT
+        )
+        # Looked at here: not every database can search in JSON.
+        if any(seen.details.get("what") == WHAT for seen in lately):
+            return
+    custody.record(media.public_id, event, actor=actor, what=WHAT)

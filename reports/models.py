@@ -8,6 +8,12 @@ from accounts.ids import PublicIdField
 from media_analysis.models import Analysis
 
 
+class Timestamp(models.TextChoices):
+    NONE = "none", _("none wanted")
+    MADE = "made", _("made")
+    FAILED = "failed", _("failed")
+
+
 class Report(models.Model):
     """A PDF that was made of a finished analysis: one for each language and version of the report's form.
 
@@ -22,6 +28,8 @@ class Report(models.Model):
     file = models.CharField(_("file"), max_length=255)
     sha256 = models.CharField(_("SHA-256"), max_length=64, db_index=True)
     size = models.PositiveIntegerField(_("size in bytes"))
+    # Whether a time stamping authority said when it was signed; reports from before there were seals say nothing.
+    timestamp = models.CharField(_("time stamp"), max_length=8, choices=Timestamp, blank=True)
     created_at = models.DateTimeField(_("made"), default=timezone.now)
     # The custody log as it was printed: how many events, and the digest of the last. Empty of reports without it.
     custody_events = models.PositiveIntegerField(_("events of the custody log"), default=0)
@@ -34,6 +42,32 @@ class Report(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["analysis", "language", "version"], name="one_report_each"),
         ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class IssuedDocument(models.Model):
+    """A document that left the building, for those who want to know whether it is genuine.
+
+    It outlives the media, the account and everything that the document is about, and holds nothing about them. The
+    public id is printed in the document.
+    """
+
+    class Kind(models.TextChoices):
+        REPORT = "report", _("report")
+        PACKAGE = "package", _("evidence package")
+        CERTIFICATE = "certificate", _("certificate")
+
+    public_id = PublicIdField()
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
+    sha256 = models.CharField(_("SHA-256"), max_length=64, unique=True)
+    issued_at = models.DateTimeField(_("made"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("issued document")
+        verbose_name_plural = _("issued documents")
+        ordering = ["-issued_at", "-id"]
 
     def __str__(self) -> str:
         return self.public_id

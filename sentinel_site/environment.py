@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
 from django.core.exceptions import ImproperlyConfigured
+
+# What readers of PDFs have understood for longest, and as strong as is asked for beyond 2030 (NIST SP 800-57, part 1).
+SIGNING_KEY_BITS = 3072
+SIGNING_CERTIFICATE_YEARS = 10
 
 
 def new_secret() -> str:
@@ -24,17 +32,79 @@ def read_secret(name: str, *, fallback_file: Path, make: Callable[[], str] = new
     The last is for the embedded default: what ``make`` gives, written once to ``fallback_file``, readable by its
     owner only.
     """
+    return read_given_secret(name) or _read_or_make(fallback_file, make)
+
+
+def read_given_secret(name: str) -> str:
+    """The secret in the variable ``name``, else in the file that ``name``_FILE names, else an empty text."""
     if value := os.environ.get(name):
         return value
     if path := os.environ.get(f"{name}_FILE"):
-        try:
-            secret = Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
+        secret = _read_given_file(name, path).decode("utf-8", "replace").strip()
         if not secret:
             raise ImproperlyConfigured(f"{name}_FILE is empty")
         return secret
-    return _read_or_make(fallback_file, make)
+    return ""
+
+
+def read_signing_key(name: str, *, fallback_file: Path, make: Callable[[], str]) -> bytes:
+    """The same for a key with its certificates: PEM, or PKCS#12, which a variable holds in base64 and a file as it is.
+
+    What it says is read later, by :mod:`reports.seal`.
+    """
+    if value := os.environ.get(name):
+        if "-----BEGIN" in value:
+            # Files with variables often have room for one line only.
+            return value.replace("\\n", "\n").encode()
+        try:
+            return b64decode(value, validate=True)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} is neither PEM nor PKCS#12 in base64") from error
+    if path := os.environ.get(f"{name}_FILE"):
+        return _read_given_file(name, path)
+    return _read_or_make(fallback_file, make).encode()
+
+
+def _read_given_file(name: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
+
+
+def new_signing_key() -> str:
+    """A key that signs documents and a certificate for it, signed by itself: as PEM, in this order."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=SIGNING_KEY_BITS)
+    # Two keys of a site have to be told apart by their names too: signatures name issuer and number.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Sentinel document seal {secrets.token_hex(4)}")])
+    now = datetime.now(UTC)
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=True,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # Clocks of those who check differ a little.
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=365.25 * SIGNING_CERTIFICATE_YEARS))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return (private + certificate.public_bytes(Encoding.PEM)).decode()
 
 
 def new_vapid_key() -> str:
@@ -65,6 +135,9 @@ def _read_or_make(path: Path, make: Callable[[], str]) -> str:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(make())
+            # A machine that stops now must not leave an empty key behind, which nobody would make anew.
+            file.flush()
+            os.fsync(file.fileno())
         try:
             os.link(draft, path)
         except FileExistsError:

@@ -18,7 +18,14 @@ from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from sentinel_site.environment import new_vapid_key, read_secret, vapid_public_key
+from sentinel_site.environment import (
+    new_signing_key,
+    new_vapid_key,
+    read_given_secret,
+    read_secret,
+    read_signing_key,
+    vapid_public_key,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -160,6 +167,16 @@ SENTINEL_PUSH_TIMEOUT_SECONDS = env.float("SENTINEL_PUSH_TIMEOUT_SECONDS", defau
 SENTINEL_PUSH_RETRY_SECONDS = env.float("SENTINEL_PUSH_RETRY_SECONDS", default=30.0)
 # Devices may name any address to push to: private ones, and http, only for tests.
 SENTINEL_PUSH_ALLOW_PRIVATE = env.bool("SENTINEL_PUSH_ALLOW_PRIVATE", default=False)
+
+# The seal on what leaves the building: see reports/seal.py and docs/integrity.md.
+SENTINEL_SIGNING_KEY = read_signing_key(
+    "SENTINEL_SIGNING_KEY", fallback_file=DATA_DIR / "signing_key.pem", make=new_signing_key
+)
+SENTINEL_SIGNING_KEY_PASSPHRASE = read_given_secret("SENTINEL_SIGNING_KEY_PASSPHRASE")
+# Every certificate that was ever signed with here, so that older documents are known as genuine.
+SENTINEL_CERTIFICATES_DIR = DATA_DIR / "certificates"
+SENTINEL_TIMESTAMP_URL = env("SENTINEL_TIMESTAMP_URL", default="")
+SENTINEL_TIMESTAMP_TIMEOUT_SECONDS = env.float("SENTINEL_TIMESTAMP_TIMEOUT_SECONDS", default=3.0)
 
 # Languages
 LANGUAGE_CODE = "en"

@@ -91,10 +91,13 @@ class WeasyPrint:
         import weasyprint
         from weasyprint.text.fonts import FontConfiguration
 
+        from reports import syllables
+
         # Importing it has Pillow fill up broken pictures for the whole process. Here such a photo is refused at the
         # door, not examined by halves.
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         self._library: Any = weasyprint
+        self._syllables = syllables
         # Reading a font takes longer than laying out a page, so each is read once, when it is needed.
         self._font_configuration = FontConfiguration()
         self._fonts: dict[str, Any] = {}
@@ -104,12 +107,17 @@ class WeasyPrint:
         with _RENDERING:
             # With a base, a relative address is asked for too, and refused.
             document = self._library.HTML(string=markup, url_fetcher=fetcher, base_url="relative://")
-            pdf: bytes = document.write_pdf(
-                stylesheets=[self._font_of(script) for script in typefaces.scripts_in(markup, self.scripts)],
-                font_config=self._font_configuration,
-                presentational_hints=True,
-                pdf_variant="pdf/ua-1",
-            )
+            stylesheets = [self._font_of(script) for script in typefaces.scripts_in(markup, self.scripts)]
+            try:
+                with self._syllables.whole_syllables():
+                    pdf: bytes = document.write_pdf(
+                        stylesheets=stylesheets,
+                        font_config=self._font_configuration,
+                        presentational_hints=True,
+                        pdf_variant="pdf/ua-1",
+                    )
+            except self._syllables.UnwritableTextError as error:
+                raise PdfError(str(error)) from error
         if fetcher.refused:
             raise PdfError(f"not handed over: {fetcher.refused}")
         return pdf

@@ -75,5 +75,20 @@ def give_back(reference: str) -> None:
     UsageEntry.objects.filter(reference=reference).delete()
 
 
+def move_use(giver: User, taker: User) -> None:
+    """What one user spent today counts for another from now on, beyond their limit if it has to."""
+    day = today()
+    for entry in UsageEntry.objects.filter(user=giver, day=day):
+        taken = set(UsageEntry.objects.filter(user=taker, day=day).values_list("slot", flat=True))
+        free = (slot for slot in range(1, 32767) if slot not in taken)
+        for slot in free:
+            try:
+                with transaction.atomic():
+                    UsageEntry.objects.filter(pk=entry.pk).update(user=taker, slot=slot)
+            except IntegrityError:
+                continue  # They spent it themselves in the meantime.
+            break
+
+
 def _zone() -> ZoneInfo:
     return ZoneInfo(settings.SENTINEL_DAILY_LIMIT_TIME_ZONE)

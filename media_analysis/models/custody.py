@@ -24,6 +24,7 @@ class CustodyEvent(models.Model):
         DOWNLOADED = "downloaded", _("downloaded")
         SHARED = "shared", _("shared")
         WITHDRAWN = "withdrawn", _("no longer shared")
+        HANDED_OVER = "handed_over", _("moved to another account")
         DELETED = "deleted", _("deleted")
 
     media_id = models.CharField(_("media file"), max_length=24)

@@ -12,12 +12,13 @@ import html as html_text
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import Any, Protocol
 
+import pydyf  # type: ignore[import-untyped]
 from PIL import ImageFile
 
 from accounts.errors import Code, SentinelError
@@ -40,6 +41,15 @@ class Part:
     content_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A PDF that goes with a document as another version of all of it. ``name`` is that of its file."""
+
+    name: str
+    content: bytes
+    description: str
+
+
 class PdfError(Exception):
     """The document could not be made: it asks for what was not handed over, or the library gave up on it."""
 
@@ -57,7 +67,7 @@ class Engine(Protocol):
     page_count: str
     scripts: tuple[str, ...]
 
-    def render(self, markup: str, parts: Mapping[str, Part]) -> bytes:
+    def render(self, markup: str, parts: Mapping[str, Part], attachments: Sequence[Attachment] = ()) -> bytes:
         """The PDF of a whole HTML document whose pictures are `parts`. Raises PdfError."""
 
     def require_language(self, language: str) -> None:
@@ -102,7 +112,7 @@ class WeasyPrint:
         self._font_configuration = FontConfiguration()
         self._fonts: dict[str, Any] = {}
 
-    def render(self, markup: str, parts: Mapping[str, Part]) -> bytes:
+    def render(self, markup: str, parts: Mapping[str, Part], attachments: Sequence[Attachment] = ()) -> bytes:
         fetcher = _only(parts)
         with _RENDERING:
             # With a base, a relative address is asked for too, and refused.
@@ -115,6 +125,8 @@ class WeasyPrint:
                         font_config=self._font_configuration,
                         presentational_hints=True,
                         pdf_variant="pdf/ua-1",
+                        attachments=[self._attach(attachment) for attachment in attachments],
+                        finisher=_relate_attachments,
                     )
             except self._syllables.UnwritableTextError as error:
                 raise PdfError(str(error)) from error
@@ -124,6 +136,11 @@ class WeasyPrint:
 
     def require_language(self, language: str) -> None:
         """It sets all of them."""
+
+    def _attach(self, attachment: Attachment) -> Any:
+        return self._library.Attachment(
+            file_obj=BytesIO(attachment.content), name=attachment.name, description=attachment.description
+        )
 
     def _font_of(self, script: str) -> Any:
         if script not in self._fonts:
@@ -149,9 +166,12 @@ class Xhtml2Pdf:
     # It takes each letter from the first font that a style names, so there is but one.
     scripts = typefaces.LATIN[:1]
 
-    def render(self, markup: str, parts: Mapping[str, Part]) -> bytes:
+    def render(self, markup: str, parts: Mapping[str, Part], attachments: Sequence[Attachment] = ()) -> bytes:
         from xhtml2pdf import pisa
         from xhtml2pdf.config.resources import ResourceAccessPolicy
+
+        if attachments:
+            raise PdfError("xhtml2pdf attaches nothing")
 
         def source(match: re.Match[str]) -> str:
             address = html_text.unescape(match[1])
@@ -174,6 +194,16 @@ class Xhtml2Pdf:
     def require_language(self, language: str) -> None:
         if language.partition("-")[0] != "en":
             raise SentinelError(Code.LANGUAGE_UNAVAILABLE)
+
+
+def _relate_attachments(_document: Any, pdf: Any) -> None:
+    """Say that what is attached is an alternative to the document itself, which WeasyPrint does in PDF/A only."""
+    entries = [entry for entry in pdf.objects if isinstance(entry, pydyf.Dictionary)]
+    files = [entry for entry in entries if entry.get("Type") == "/Filespec"]
+    if files:
+        for file in files:
+            file["AFRelationship"] = "/Alternative"
+        pdf.catalog["AF"] = pydyf.Array([file.reference for file in files])
 
 
 def _font_faces(scripts: tuple[str, ...], address_of: Callable[[str, int], str]) -> str:

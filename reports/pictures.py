@@ -12,14 +12,39 @@ from reports.presentation import FrameBox, KeyFrame
 # Longest side in pixels: about 200 dots an inch where the largest are printed.
 KEY_FRAME_SIZE = 1000
 PHOTO_SIZE = 1400
-# A noisy picture is made smaller until it is no larger than so many bytes, so that a report can be mailed.
+HEAT_MAP_SIZE = 400
+CROP_SIZE = 200
+# Bytes for all pictures of a kind in a report, which can be mailed together with its English original (3 MB): noisy
+# ones are made smaller until each fits into its share.
+FRAMES_BUDGET = 600_000
+HEAT_MAPS_BUDGET = 150_000
+CROPS_BUDGET = 350_000
+# No single picture needs more.
 MOST_BYTES = 220_000
+SMALLEST_SIZE = 64
 JPEG_QUALITY = 82
 # As on the result page, and told apart by colour-blind eyes; the line is unbroken only round a face called fake.
 FAKE_COLOUR, REAL_COLOUR, RIM = "#ff9d8f", "#7fdcff", "#000000"
 
 
-def draw_key_frame(jpeg: bytes, frame: KeyFrame, *, longest: int = KEY_FRAME_SIZE) -> bytes:
+def share_of(budget: int, count: int) -> int:
+    """Bytes that each of so many pictures may have."""
+    return min(budget // max(count, 1), MOST_BYTES)
+
+
+def shrink(jpeg: bytes, *, longest: int, most_bytes: int) -> bytes:
+    """The picture as JPEG of no more pixels a side and no more bytes; as it is, if it is small enough."""
+    with Image.open(BytesIO(jpeg)) as kept:
+        if max(kept.size) <= longest and len(jpeg) <= most_bytes:
+            return jpeg
+        picture = kept.convert("RGB")
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return _to_jpeg(picture, most_bytes)
+
+
+def draw_key_frame(
+    jpeg: bytes, frame: KeyFrame, *, longest: int = KEY_FRAME_SIZE, most_bytes: int = MOST_BYTES
+) -> bytes:
     """The kept frame as JPEG, no larger than `longest`, with a box, its person's number and score on each face."""
     with Image.open(BytesIO(jpeg)) as kept:
         picture = kept.convert("RGB")
@@ -31,7 +56,7 @@ def draw_key_frame(jpeg: bytes, frame: KeyFrame, *, longest: int = KEY_FRAME_SIZ
         _draw_box(draw, box, scale, stroke)
     for box in frame.boxes:
         _draw_label(draw, box, scale, picture.size)
-    return _to_jpeg(picture)
+    return _to_jpeg(picture, most_bytes)
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: FrameBox, scale: float, stroke: int) -> None:
@@ -78,10 +103,11 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _to_jpeg(picture: Image.Image) -> bytes:
+def _to_jpeg(picture: Image.Image, most_bytes: int) -> bytes:
     while True:
         target = BytesIO()
         picture.save(target, "JPEG", quality=JPEG_QUALITY, optimize=True)
-        if target.tell() <= MOST_BYTES or max(picture.size) <= 320:
+        if target.tell() <= most_bytes or max(picture.size) <= SMALLEST_SIZE:
             return target.getvalue()
-        picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
+        smaller = (max(picture.width * 4 // 5, 1), max(picture.height * 4 // 5, 1))
+        picture = picture.resize(smaller, Image.Resampling.LANCZOS)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from django.utils import timezone
 from PIL import Image
+from skimage import data
 
 from accounts.models import User
 from media_analysis import evidence
@@ -68,6 +69,15 @@ def picture(seed: int, size: tuple[int, int] = (WIDTH, HEIGHT), *, noisy: bool =
     return target.getvalue()
 
 
+def portrait(size: tuple[int, int], *, whole: bool) -> bytes:
+    """The face of NASA's public-domain portrait, or all of it, as JPEG: what a report looks like with people in it."""
+    astronaut = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
+    image = astronaut if whole else astronaut.crop((160, 40, 290, 200))
+    target = BytesIO()
+    image.resize(size).save(target, "JPEG", quality=88)
+    return target.getvalue()
+
+
 def make_reportable(
     owner: User,
     outcome: str = "FAKE",
@@ -76,6 +86,7 @@ def make_reportable(
     faces: int = 8,
     photo: bool = False,
     noisy: bool = False,
+    portraits: bool = False,
     case: dict[str, Any] | None = None,
     media: dict[str, Any] | None = None,
     **found: Any,
@@ -115,11 +126,13 @@ def make_reportable(
             tracks=tracks,
             timestamps=[[0.0, 3.2]] if outcome == "FAKE" else [],
             frames=[{"index": number * 10, "time": number * 0.4} for number in range(faces)],
-            settings=SETTINGS,
-            facts=FACTS,
-            stability=STABILITY if outcome in CONFIDENCES else None,
-            error_rates=RATES if tracks else None,
-            **found,
+            **{
+                "settings": SETTINGS,
+                "facts": FACTS,
+                "stability": STABILITY if outcome in CONFIDENCES else None,
+                "error_rates": RATES if tracks else None,
+                **found,
+            },
         )
     )
     analysis = make_analysis(
@@ -143,7 +156,7 @@ def make_reportable(
         result=result,
         finished_at=timezone.now(),
     )
-    analysis.evidence = evidence.store(analysis, _pictures(tracks, noisy=noisy))
+    analysis.evidence = evidence.store(analysis, _pictures(tracks, noisy=noisy, portraits=portraits))
     analysis.save(update_fields=["evidence"])
     submission = Submission.objects.create(media=analysis.media, submitted_by=owner, source=Submission.Source.API)
     if case:
@@ -151,12 +164,15 @@ def make_reportable(
     return analysis
 
 
-def _pictures(tracks: list[dict[str, Any]], *, noisy: bool) -> dict[str, bytes]:
+def _pictures(tracks: list[dict[str, Any]], *, noisy: bool, portraits: bool) -> dict[str, bytes]:
+    def draw(seed: int, size: tuple[int, int]) -> bytes:
+        return portrait(size, whole=size == (WIDTH, HEIGHT)) if portraits else picture(seed, size, noisy=noisy)
+
     found = {}
     for track in tracks:
         for face in track["faces"]:
-            found[evidence.crop_name(track["index"], face["frame"])] = picture(face["frame"], (130, 160), noisy=noisy)
+            found[evidence.crop_name(track["index"], face["frame"])] = draw(face["frame"], (130, 160))
     for face in tracks[0]["faces"][:6] if tracks else []:
-        found[evidence.frame_name(face["frame"])] = picture(face["frame"], noisy=noisy)
-        found[evidence.heat_name(0, face["frame"])] = picture(face["frame"], (300, 320), noisy=noisy)
+        found[evidence.frame_name(face["frame"])] = draw(face["frame"], (WIDTH, HEIGHT))
+        found[evidence.heat_name(0, face["frame"])] = draw(face["frame"], (300, 320))
     return found

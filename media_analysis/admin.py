@@ -22,11 +22,17 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import SentinelError
 from accounts.models import User
-from media_analysis import evidence, health, selectors, services
+from media_analysis import custody, evidence, health, selectors, services
 from media_analysis import feedback as feedback_service
 from media_analysis.models import (
     Analysis,
+    Case,
     CaseDetails,
+    CaseInvitation,
+    CaseMedia,
+    CaseMember,
+    CaseNote,
+    CustodyEvent,
     DeletionReceipt,
     Delivery,
     Feedback,
@@ -153,6 +159,14 @@ class AnalysisAdmin(ReadOnlyAdmin):
         text = ngettext("%(count)d analysis was queued again.", "%(count)d analyses were queued again.", queued)
         self.message_user(request, text % {"count": queued}, messages.SUCCESS if queued else messages.WARNING)
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        analysis = self.get_object(request, object_id)
+        if analysis is not None and self.has_view_permission(request, analysis):
+            custody.look_at(analysis, actor=cast(User, request.user), what=custody.What.ADMIN)
+        return super().change_view(request, object_id, form_url, extra_context)
+
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("media_analysis.change_analysis"))
 
@@ -162,6 +176,52 @@ class DeletionReceiptAdmin(ReadOnlyAdmin):
     list_display = ("media_public_id", "owner", "sha256", "size", "deleted_at")
     search_fields = ("media_public_id", "sha256", "md5", "owner__username")
     list_select_related = ("owner",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(CustodyEvent)
+class CustodyEventAdmin(ReadOnlyAdmin):
+    """What happened to each file. `manage.py check_custody_log` checks the chains."""
+
+    list_display = ("media_id", "number", "event", "at", "actor", "address", "digest")
+    list_filter = ("event", "at")
+    search_fields = ("=media_id", "=actor", "=address", "=digest")
+    ordering = ("-at", "media_id", "-number")
+    date_hierarchy = "at"
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+class CaseMemberInline(ReadOnlyInline, admin.TabularInline):  # type: ignore[type-arg]
+    model = CaseMember
+    fields = ("user", "role", "joined_at")
+
+
+class CaseInvitationInline(ReadOnlyInline, admin.TabularInline):  # type: ignore[type-arg]
+    model = CaseInvitation
+    fields = ("invited_as", "role", "created_at")
+
+
+class CaseMediaInline(ReadOnlyInline, admin.TabularInline):  # type: ignore[type-arg]
+    model = CaseMedia
+    fields = ("media_public_id", "sha256", "added_by", "added_at")
+
+
+class CaseNoteInline(ReadOnlyInline, admin.TabularInline):  # type: ignore[type-arg]
+    model = CaseNote
+    fields = ("author", "created_at", "text")
+
+
+@admin.register(Case)
+class CaseAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "title", "owner", "status", "case_id", "fir_id", "created_at", "updated_at")
+    list_filter = ("status", "created_at")
+    search_fields = ("public_id", "title", "case_id", "fir_id", "owner__username", "members__user__username")
+    list_select_related = ("owner",)
+    inlines = (CaseMemberInline, CaseInvitationInline, CaseMediaInline, CaseNoteInline)
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -340,6 +400,9 @@ class FeedbackAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        feedback = self.get_object(request, object_id)
+        if feedback is not None and self.has_view_permission(request, feedback):
+            custody.look_at(feedback.analysis, actor=cast(User, request.user), what=custody.What.ADMIN)
         extra = {
             "may_review": self.has_review_permission(request),
             "decisions_url": reverse("admin:media_analysis_feedback_changelist") + "?queue=all",
@@ -361,9 +424,11 @@ class FeedbackAdmin(ReadOnlyAdmin):
 
     def serve_evidence(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """A picture of the evidence, for reviewers."""
-        stored = evidence.find(self._consented(request, pk).analysis, name)
+        analysis = self._consented(request, pk).analysis
+        stored = evidence.find(analysis, name)
         if stored is None or not default_storage.exists(stored):
             raise Http404
+        custody.look_at(analysis, actor=cast(User, request.user), what=custody.What.PICTURE)
         with default_storage.open(stored) as picture:
             return HttpResponse(
                 picture.read(), content_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
@@ -376,6 +441,13 @@ class FeedbackAdmin(ReadOnlyAdmin):
         if not default_storage.exists(str(media.file)):
             raise Http404
         self.log_change(request, feedback, gettext("Took the file to review it."))
+        custody.record(
+            media.public_id,
+            custody.Event.DOWNLOADED,
+            actor=cast(User, request.user),
+            what=str(custody.What.ORIGINAL),
+            sha256=media.sha256,
+        )
         return StreamingHttpResponse(
             _read_in_pieces(str(media.file)),
             # Never shown in the page: these are a stranger's bytes.

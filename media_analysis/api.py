@@ -32,7 +32,17 @@ from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from accounts.schema import ALWAYS, WITH_BODY, refusals
-from media_analysis import evidence, feedback, model_cards, resumable, selectors, serializers, services, streaming
+from media_analysis import (
+    custody,
+    evidence,
+    feedback,
+    model_cards,
+    resumable,
+    selectors,
+    serializers,
+    services,
+    streaming,
+)
 from media_analysis.api_examples import A_MODEL, A_RESULT
 from media_analysis.case_serializers import filled
 from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of, submit_link
@@ -43,6 +53,7 @@ from media_analysis.uploads import stage_upload
 REVALIDATE = "private, no-cache"
 # Evidence never changes under its name, and only its owner's device may keep it.
 EVIDENCE_CACHE = "private, max-age=86400, immutable"
+NO_STORE = "private, no-store"
 
 PUBLIC_ID = OpenApiParameter(
     "public_id", str, OpenApiParameter.PATH, pattern=f"^{PUBLIC_ID_PATTERN}$", description="The analysis's id."
@@ -222,13 +233,18 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         user: Any = self.request.user
         if not user.is_authenticated:
             return Analysis.objects.none()
-        analyses = selectors.analyses_visible_to(user)
         if self.action != "list":
-            return analyses
+            return selectors.analyses_visible_to(user)
+        analyses = selectors.own_analyses(user)
         asked = serializers.read_query(serializers.AnalysisFilterInput, self.request.query_params)
         filters = {name: value for name, value in asked.items() if not name.startswith("page")}
         # Everything found may be megabytes a page.
         return selectors.filter_analyses(analyses, **filters).defer("result", "evidence")
+
+    def get_object(self) -> Analysis:
+        analysis = super().get_object()
+        custody.look_at(analysis, actor=the_user(self.request), what=custody.What.API)
+        return analysis
 
     def get_serializer_class(self) -> Any:
         return serializers.AnalysisOutput if self.action == "retrieve" else self.serializer_class
@@ -308,7 +324,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     )
     def destroy(self, request: Request, public_id: str) -> Response:
         user = the_user(request)
-        receipt = services.delete_media(selectors.get_analysis(user, public_id).media, actor=user)
+        receipt = services.delete_media(selectors.get_own_analysis(user, public_id).media, actor=user)
         return Response(serializers.ReceiptOutput(receipt).data)
 
     @extend_schema(
@@ -353,7 +369,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     )
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, public_id: str) -> Response:
-        analysis = selectors.get_analysis(the_user(request), public_id)
+        analysis = selectors.get_own_analysis(the_user(request), public_id)
         if analysis.status != Analysis.Status.FAILED or not services.retry_analysis(analysis):
             raise SentinelError(Code.NOT_FAILED)
         analysis.refresh_from_db()
@@ -384,6 +400,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     @action(detail=True, pagination_class=None)
     def pictures(self, request: Request, public_id: str) -> Response:
         analysis = selectors.get_analysis(the_user(request), public_id)
+        custody.look_at(analysis, actor=the_user(request), what=custody.What.API)
         described = [serializers.describe_picture(analysis, stored) for stored in analysis.evidence]
         return Response(serializers.PictureOutput(described, many=True).data)
 
@@ -427,12 +444,17 @@ class PictureView(APIView):
         },
     )
     def get(self, request: Request, public_id: str, name: str) -> HttpResponse:
-        stored = evidence.find(selectors.get_analysis(the_user(request), public_id), name)
+        user = the_user(request)
+        analysis = selectors.get_analysis(user, public_id)
+        stored = evidence.find(analysis, name)
         if stored is None or not default_storage.exists(stored):
             raise SentinelError(Code.NOT_FOUND)
+        custody.look_at(analysis, actor=user, what=custody.What.PICTURE)
+        # What one may see as a member of a case one may see only as long.
+        cache = EVIDENCE_CACHE if analysis.media.owner_id == user.pk else NO_STORE
         # Small, and read whole: a streamed answer from synchronous code is read whole too under ASGI.
         with default_storage.open(stored) as picture:
-            return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE})
+            return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": cache})
 
 
 class MediaView(APIView):
@@ -511,7 +533,7 @@ class FeedbackView(APIView):
     )
     def get(self, request: Request, public_id: str) -> Response:
         user: Any = request.user
-        given = selectors.get_feedback(user, selectors.get_analysis(user, public_id))
+        given = selectors.get_feedback(user, selectors.get_own_analysis(user, public_id))
         if given is None:
             raise SentinelError(Code.NOT_FOUND)
         return Response(serializers.FeedbackOutput(given).data)
@@ -543,7 +565,7 @@ class FeedbackView(APIView):
     )
     def put(self, request: Request, public_id: str) -> Response:
         user: Any = request.user
-        analysis = selectors.get_analysis(user, public_id)
+        analysis = selectors.get_own_analysis(user, public_id)
         said = serializers.FeedbackInput(data=request.data)
         said.is_valid(raise_exception=True)
         given = feedback.give_feedback(

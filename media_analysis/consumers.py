@@ -18,7 +18,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from accounts.errors import SentinelError
-from media_analysis import selectors
+from accounts.models import User
+from media_analysis import custody, selectors
 from media_analysis.hub import HeartbeatMessage, Message, Watcher, current_hub
 from media_analysis.models import Analysis
 
@@ -47,6 +48,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     # The hub listens for all: a socket needs no channel of its own.
     channel_layer_alias = ""
     watcher: Watcher | None = None
+    user: User | None = None
     user_pk: int | None = None
     task: asyncio.Task[None] | None = None
 
@@ -54,15 +56,17 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         # Accepted first: only then the reason of a refusal reaches a browser.
         await self.accept()
         analysis, code = await self._find()
-        if analysis is None:
+        if analysis is None or self.user is None:
             await self.close(code)
             return
-        user_pk = analysis.media.owner_id
+        # Not the owner of the file: members of a case watch it too.
+        user_pk = self.user.pk
         if _open[user_pk] >= MOST_EACH:
             await self.close(TOO_MANY)
             return
         self.user_pk = user_pk
         _open[user_pk] += 1
+        await _note_look(analysis, self.user, (self.scope.get("client") or [""])[0])
         asked = parse_qs(self.scope["query_string"].decode("latin1"))
         following = asked.get("next", ["0"])[0]
         self.watcher = await current_hub().join(
@@ -136,6 +140,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         user = await get_user({"session": await self._session()})
         if not user.is_authenticated:
             return None, NOT_LOGGED_IN
+        self.user = user
         try:
             return await _get_analysis(user, self.scope["url_route"]["kwargs"]["public_id"]), NORMAL
         except SentinelError:
@@ -148,6 +153,12 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 
 _get_analysis = database_sync_to_async(selectors.get_analysis)
+
+
+@database_sync_to_async  # type: ignore[untyped-decorator]
+def _note_look(analysis: Analysis, user: User, address: str) -> None:
+    with custody.acting_from(address):
+        custody.look_at(analysis, actor=user, what=custody.What.LIVE)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -49,6 +49,7 @@ class What(StrEnum):
     API = "api"
     # The list that phone apps show results in: they have no other view of one.
     APP_LIST = "app_list"
+    CASE = "case"
     PICTURE = "picture"
     LIVE = "live"
     ADMIN = "admin"
@@ -167,9 +168,10 @@ def look(results: Mapping[str, str], *, actor: User, what: What) -> list[Custody
     """Note that somebody looks at results: of each file, by its public id, the public id of the analysis.
 
     What one person sees of one analysis from one address within :data:`ONE_LOOK` is one look: a page with its
-    pictures, a reload, an app that asks again and again. Returns what was written.
+    pictures, a reload, an app that asks again and again. Watching it being made is another. Returns what was written.
     """
     address, seen = _address.get(), set()
+    live = what is What.LIVE
     recent = CustodyEvent.objects.filter(
         event=Event.VIEWED, actor=actor.public_id, at__gte=timezone.now() - ONE_LOOK
     ).values_list("media_id", "address", "details")
@@ -177,9 +179,12 @@ def look(results: Mapping[str, str], *, actor: User, what: What) -> list[Custody
         recent = recent.filter(media_id__in=list(results))
     for media_id, recent_address, details in recent:
         if recent_address == address:
-            seen.add((media_id, details.get("analysis")))
-    fresh = {media_id: {"analysis": analysis, "what": str(what)} for media_id, analysis in results.items()}
-    fresh = {media_id: details for media_id, details in fresh.items() if (media_id, details["analysis"]) not in seen}
+            seen.add((media_id, details.get("analysis"), details.get("what") == What.LIVE))
+    fresh = {
+        media_id: {"analysis": analysis, "what": str(what)}
+        for media_id, analysis in results.items()
+        if (media_id, analysis, live) not in seen
+    }
     return record_each(fresh, Event.VIEWED, actor=actor)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from media_analysis import feedback, selectors
+from media_analysis import custody, feedback, selectors
 from media_analysis.models import Feedback, Media
 
 logger = logging.getLogger(__name__)
@@ -326,6 +326,12 @@ def _hand_over(folder: Path, item: Item) -> Left | None:
         return Left.NO_CONSENT
     target = folder / item.file
     target.parent.mkdir(parents=True, exist_ok=True)
+    custody.record(
+        item.media.public_id,
+        custody.Event.DOWNLOADED,
+        what=str(custody.What.TRAINING),
+        sha256=item.media.sha256,
+    )
     partial.replace(target)
     return None
 

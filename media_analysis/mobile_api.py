@@ -22,7 +22,7 @@ from accounts.errors import Code, SentinelError
 from accounts.mobile_api import MobileView, user_asked_for
 from accounts.models import User
 from accounts.schema import ALWAYS, WITH_BODY, refusals, success, wrong_field
-from media_analysis import mobile_selectors, services, validators
+from media_analysis import custody, mobile_selectors, services, validators
 from media_analysis import mobile_serializers as serializers
 from media_analysis.case_serializers import filled
 from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of, submit_link
@@ -182,7 +182,9 @@ class HistoryView(MobileView):
     )
     def post(self, request: Request) -> Response:
         user = user_asked_for(request, _valid(serializers.UserInput, request.data))
-        return Response({"code": 200, "message": "User found", **mobile_selectors.history(user)})
+        history = mobile_selectors.history(user)
+        custody.look(mobile_selectors.finished_results(user), actor=user, what=custody.What.APP_LIST)
+        return Response({"code": 200, "message": "User found", **history})
 
 
 class RemoveVideoView(MobileView):
@@ -320,11 +322,13 @@ class ImageFileView(MobileView):
         user: Any = request.user
         public_id = mobile_selectors.id_in_image_file(asked["imageFile"])
         media = mobile_selectors.get_media(user, public_id, IMAGE)
-        stored = mobile_selectors.labelled_picture(mobile_selectors.latest_analysis(media))
+        analysis = mobile_selectors.latest_analysis(media)
+        stored = mobile_selectors.labelled_picture(analysis)
         headers = {
             "Cache-Control": PICTURE_CACHE,
             "Content-Disposition": content_disposition_header(False, asked["imageFile"]) or "inline",
         }
+        custody.look_at(analysis, actor=user, what=custody.What.PICTURE)
         with default_storage.open(stored) as picture:
             return HttpResponse(picture.read(), content_type="image/jpeg", headers=headers)
 

@@ -160,6 +160,16 @@ def history(user: User) -> dict[str, Any]:
     }
 
 
+def finished_results(user: User) -> dict[str, str]:
+    """Of each file whose result the history shows, by its public id, the public id of the analysis."""
+    finished = Analysis.objects.filter(
+        media__owner=user,
+        media__deleted_at__isnull=True,
+        status__in=[Analysis.Status.DONE, Analysis.Status.FAILED],
+    )
+    return dict(finished.order_by("id").values_list("media__public_id", "public_id"))
+
+
 def _found(row: dict[str, Any]) -> dict[str, Any]:
     """One file with what was found, under the published names, which say `bitrate` and mean the number of frames."""
     status, reason = _status(row)

@@ -1,23 +1,36 @@
-"""Reading, always through the eyes of somebody: what a user may not see does not exist."""
+"""Reading, always through the eyes of somebody: what a user may not see does not exist.
+
+A user sees their own files and those of the cases that they are a member of. What only the owner of a file may do goes
+through the selectors with "own" in their names.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis.models import Analysis, DeletionReceipt, Feedback, Media
+from media_analysis.models import Analysis, CaseMedia, DeletionReceipt, Feedback, Media
 
 
 def media_visible_to(user: User) -> QuerySet[Media]:
-    return Media.objects.filter(owner=user, deleted_at__isnull=True)
+    """Their own, and those of their cases."""
+    shared = CaseMedia.objects.filter(media_id=OuterRef("pk"), case__members__user=user)
+    return Media.objects.filter(Q(owner=user) | Exists(shared), deleted_at__isnull=True)
 
 
 def analyses_visible_to(user: User) -> QuerySet[Analysis]:
-    """Newest first."""
+    """Of their own files, and of those of their cases."""
+    shared = CaseMedia.objects.filter(media_id=OuterRef("media_id"), case__members__user=user)
+    seen = Analysis.objects.filter(Q(media__owner=user) | Exists(shared), media__deleted_at__isnull=True)
+    return seen.select_related("media")
+
+
+def own_analyses(user: User) -> QuerySet[Analysis]:
+    """Of their own files, newest first."""
     seen = Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True).select_related("media")
     # By the file's time, which an index holds for each owner: the analysis's own would mean sorting all of theirs.
     return seen.order_by("-media__created_at", "-media_id", "-id")
@@ -45,6 +58,24 @@ def get_original(user: User, public_id: str) -> Media:
     if analysis is None:
         raise SentinelError(Code.NOT_FOUND)
     return analysis.media
+
+
+def get_own_analysis(user: User, public_id: str) -> Analysis:
+    """For what only the owner of its file may do. Raises ``forbidden`` for one that they may only look at, and
+    ``not_found`` for any other.
+    """
+    analysis = get_analysis(user, public_id)
+    if analysis.media.owner_id != user.pk:
+        raise SentinelError(Code.FORBIDDEN)
+    return analysis
+
+
+def get_own_media(user: User, public_id: str) -> Media:
+    """For what only its owner may do. Raises as :func:`get_own_analysis` does."""
+    media = get_media(user, public_id)
+    if media.owner_id != user.pk:
+        raise SentinelError(Code.FORBIDDEN)
+    return media
 
 
 def filter_analyses(

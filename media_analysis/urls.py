@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from media_analysis import notification_views, views
+from media_analysis import custody_views, notification_views, views
 from media_analysis.evidence import NAME_PATTERN
 from media_analysis.model_cards import PICTURE_PATTERN
 
@@ -30,6 +30,7 @@ urlpatterns = [
     path("share/", notification_views.share, name="share"),
     path("media/<public_id:public_id>/file", views.media_file, name="media_file"),
     path("media/<public_id:public_id>/delete/", views.delete, name="delete"),
+    path("media/<public_id:public_id>/custody/", custody_views.log, name="custody"),
     path("models/", views.models, name="models"),
     path("models/<str:name>/", views.model, name="model"),
     path("models/<str:name>/card/", views.model_card, name="model_card"),

@@ -22,7 +22,7 @@ from django.views.defaults import server_error as default_server_error
 
 from accounts.answers import answer_error, is_api
 from accounts.errors import Code, SentinelError
-from media_analysis import evidence, live, model_cards, selectors, services, streaming
+from media_analysis import custody, evidence, live, model_cards, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
 from media_analysis.forms import CaseDetailsForm, FeedbackForm, HistoryFilterForm
@@ -32,6 +32,7 @@ from media_analysis.uploads import stage_upload
 PAGE_SIZE = 20
 # Evidence never changes under its name, and only its owner's browser may keep it.
 EVIDENCE_CACHE = "private, max-age=86400, immutable"
+NO_STORE = "private, no-store"
 WRONG_CASE = gettext_lazy(
     "Something in the case details is not right. See the fields marked below, then choose the file again."
 )
@@ -104,7 +105,7 @@ def history(request: SignedInRequest) -> HttpResponse:
     form = HistoryFilterForm(request.GET)
     chosen = form.cleaned_data if form.is_valid() else {"state": "", "name": ""}
     analyses = selectors.filter_analyses(
-        selectors.analyses_visible_to(request.user), state=chosen["state"], name=chosen["name"]
+        selectors.own_analyses(request.user), state=chosen["state"], name=chosen["name"]
     )
     context = {
         "form": form,
@@ -118,7 +119,7 @@ def history(request: SignedInRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @page
 def delete(request: SignedInRequest, public_id: str) -> HttpResponse:
-    media = selectors.get_media(request.user, public_id)
+    media = selectors.get_own_media(request.user, public_id)
     if request.method == "GET":
         return render(request, "media_analysis/delete.html", {"media": media})
     services.delete_media(media, actor=request.user)
@@ -129,7 +130,7 @@ def delete(request: SignedInRequest, public_id: str) -> HttpResponse:
 @require_POST
 @page
 def retry(request: SignedInRequest, public_id: str) -> HttpResponse:
-    analysis = selectors.get_analysis(request.user, public_id)
+    analysis = selectors.get_own_analysis(request.user, public_id)
     services.retry_analysis(analysis)
     return redirect("reports:result", public_id=analysis.public_id)
 
@@ -141,9 +142,12 @@ def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> Htt
     stored = evidence.find(analysis, name)
     if stored is None or not default_storage.exists(stored):
         raise SentinelError(Code.NOT_FOUND)
+    custody.look_at(analysis, actor=request.user, what=custody.What.PICTURE)
+    # What one may see as a member of a case one may see only as long.
+    cache = EVIDENCE_CACHE if analysis.media.owner_id == request.user.pk else NO_STORE
     # Small, and read whole: a streamed answer from synchronous code is read whole too under ASGI, with a warning.
     with default_storage.open(stored) as picture:
-        return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": EVIDENCE_CACHE})
+        return HttpResponse(picture.read(), content_type="image/jpeg", headers={"Cache-Control": cache})
 
 
 @require_safe
@@ -163,13 +167,14 @@ def live_picture(request: SignedInRequest, public_id: str, stream: str, frame: i
     jpeg = live.read_picture(analysis.public_id, stream, frame)
     if jpeg is None:
         raise SentinelError(Code.NOT_FOUND)
+    custody.look_at(analysis, actor=request.user, what=custody.What.LIVE)
     return HttpResponse(jpeg, content_type="image/jpeg")
 
 
 @require_http_methods(["GET", "POST"])
 @page
 def feedback(request: SignedInRequest, public_id: str) -> HttpResponse:
-    analysis = selectors.get_analysis(request.user, public_id)
+    analysis = selectors.get_own_analysis(request.user, public_id)
     feedback_service.require_result(analysis)
     given = selectors.get_feedback(request.user, analysis)
     form = FeedbackForm(request.POST if request.method == "POST" else None, given=given)
@@ -191,7 +196,7 @@ def feedback(request: SignedInRequest, public_id: str) -> HttpResponse:
 @require_POST
 @page
 def withdraw_consent(request: SignedInRequest, public_id: str) -> HttpResponse:
-    analysis = selectors.get_analysis(request.user, public_id)
+    analysis = selectors.get_own_analysis(request.user, public_id)
     feedback_service.withdraw_consent(user=request.user, analysis=analysis)
     messages.success(request, _("Your permission is withdrawn."))
     return redirect("reports:result", public_id=analysis.public_id)

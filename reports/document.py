@@ -6,7 +6,7 @@ what a file says about itself) reach the markup through Django's templates, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -20,13 +20,14 @@ from django.utils.safestring import mark_safe
 from PIL import Image
 
 from media_analysis import evidence
-from media_analysis.models import Analysis, Submission
+from media_analysis.custody_words import Told, tell
+from media_analysis.models import Analysis, CustodyEvent, Submission
 from reports import pictures, typefaces
 from reports.pdf import PART, Engine, Part
 from reports.presentation import Face, KeyFrame, Person, Report, present
 
 # Counted up with every change of what a report says or how: then new ones are made.
-VERSION = 1
+VERSION = 2
 
 # In CSS pixels of 1/96 inch; the text of an A4 page is 658 wide.
 KEY_FRAME_BOX = (410, 250)
@@ -39,6 +40,9 @@ PEOPLE_SHOWN = 12
 # Of the annex with every face's score; it says how many were left out.
 MOST_SCORES = 1500
 SCORES_A_ROW = 3
+# Of the custody log, the first of them from its beginning.
+MOST_EVENTS = 200
+FIRST_EVENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,16 @@ class ShownFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class PrintedLog:
+    """The custody log as printed: ``left_out`` of its ``count`` events are not in ``events``."""
+
+    events: tuple[Told, ...]
+    count: int
+    left_out: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreTable:
     """Every face of one person, in rows of :data:`SCORES_A_ROW`; None fills the last row."""
 
@@ -95,6 +109,7 @@ class Making:
     engine: Engine
     made_at: datetime
     document: Document
+    custody_events: Sequence[CustodyEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +134,23 @@ SECTIONS: tuple[Section, ...] = (
     Section("reports/pdf/meaning.html"),
     Section("reports/pdf/words.html"),
     Section("reports/pdf/annexes.html"),
+    Section("reports/pdf/custody.html", lambda making: {"custody": _print_custody(making)}),
 )
 
 
-def compose(analysis: Analysis, language: str, engine: Engine, *, made_at: datetime) -> Document:
-    """The report of a DONE analysis for `engine`, in `language`, one of the site's."""
+def compose(
+    analysis: Analysis,
+    language: str,
+    engine: Engine,
+    *,
+    made_at: datetime,
+    custody_events: Sequence[CustodyEvent] = (),
+) -> Document:
+    """The report of a DONE analysis for `engine`, in `language`, one of the site's, with the file's custody log."""
     document = Document()
     with translation.override(language):
         report = present(analysis)
-        making = Making(analysis, report, language, engine, made_at, document)
+        making = Making(analysis, report, language, engine, made_at, document, custody_events)
         context: dict[str, Any] = {
             "sections": [section.template for section in SECTIONS],
             "analysis": analysis,
@@ -169,6 +192,17 @@ def _drawing(template: str, context: Mapping[str, Any], engine: Engine) -> Part:
     families = mark_safe(", ".join(typefaces.family_of(script) for script in engine.scripts))  # noqa: S308 -- ours
     text = typefaces.spell_out(render_to_string(template, {**context, "families": families}), engine.scripts)
     return Part(text.encode(), "image/svg+xml")
+
+
+def _print_custody(making: Making) -> PrintedLog | None:
+    """The first events and the latest where there are too many for a report."""
+    events = making.custody_events
+    if not events:
+        return None
+    left_out = max(len(events) - MOST_EVENTS, 0)
+    shown = [*events[:FIRST_EVENTS], *events[FIRST_EVENTS + left_out :]]
+    told = tell(shown, owner=making.analysis.media.owner)
+    return PrintedLog(told, count=len(events), left_out=left_out, digest=events[-1].digest)
 
 
 def _first_submission(analysis: Analysis) -> Submission | None:

@@ -73,6 +73,7 @@ class ReportView(APIView):
         # Made here in either case: the address that JSON names is not to be a promise.
         report = services.get_report(analysis, language)
         if request.accepted_renderer.format == PdfRenderer.format:
+            services.note_download(report, analysis, actor=user)
             return Response(services.read_report(report), headers={**NO_STORE, **as_download(name, report)})
         url = f"{reverse('report-api', args=[analysis.public_id])}?lang={language}"
         return Response({"report": name, "url": absolute(request, url)}, headers=NO_STORE)

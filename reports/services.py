@@ -16,7 +16,7 @@ from django.utils.translation import get_language
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import evidence
+from media_analysis import custody, evidence
 from media_analysis.models import Analysis
 from reports.document import VERSION, compose
 from reports.models import Report
@@ -59,6 +59,19 @@ def get_report(analysis: Analysis, language: str) -> Report:
         return _find_whole(analysis, language) or _make(analysis, language)
 
 
+def note_download(report: Report, analysis: Analysis, *, actor: User) -> None:
+    """Write into the custody log of the file that somebody is handed this report."""
+    custody.record(
+        analysis.media.public_id,
+        custody.Event.DOWNLOADED,
+        actor=actor,
+        what=str(custody.What.REPORT),
+        analysis=analysis.public_id,
+        language=report.language,
+        sha256=report.sha256,
+    )
+
+
 def read_report(report: Report) -> bytes:
     with default_storage.open(report.file) as file:
         return bytes(file.read())
@@ -81,7 +94,9 @@ def _make(analysis: Analysis, language: str) -> Report:
     engine = get_engine()
     engine.require_language(language)
     public_id, made_at = new_public_id(), timezone.now()
-    document = compose(analysis, language, engine, made_at=made_at)
+    # Read once: the report's row keeps the last digest that the report prints.
+    events = list(custody.events_of(analysis.media.public_id))
+    document = compose(analysis, language, engine, made_at=made_at, custody_events=events)
     pdf = engine.render(document.markup, document.parts)
     # A name of its own: another process may be making the same one.
     name = default_storage.save(f"analyses/{analysis.public_id}/reports/{public_id}.pdf", ContentFile(pdf))
@@ -97,6 +112,8 @@ def _make(analysis: Analysis, language: str) -> Report:
                 sha256=hashlib.sha256(pdf).hexdigest(),
                 size=len(pdf),
                 created_at=made_at,
+                custody_events=len(events),
+                custody_digest=events[-1].digest if events else "",
             )
     except IntegrityError:
         default_storage.delete(name)

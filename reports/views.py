@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.utils.translation import get_language
 from django.views.decorators.http import require_GET
 
-from media_analysis import notifications, selectors
+from media_analysis import custody, notifications, selectors
 from media_analysis.edges import SignedInRequest, page
 from media_analysis.forms import FeedbackForm
 from media_analysis.models import Analysis
@@ -20,16 +20,20 @@ from reports.presentation import present
 def result(request: SignedInRequest, public_id: str) -> HttpResponse:
     """The page of one analysis, whatever state it is in: how far it is, why it failed, or what was found."""
     analysis = selectors.get_analysis(request.user, public_id)
+    is_own = analysis.media.owner_id == request.user.pk
+    custody.look_at(analysis, actor=request.user, what=custody.What.PAGE if analysis.is_finished else custody.What.LIVE)
     if analysis.is_finished:
         notifications.mark_seen(request.user, analysis)
     if analysis.status == Analysis.Status.FAILED:
-        return render(request, "reports/failed.html", {"analysis": analysis, "reason": reason_text(analysis)})
+        context = {"analysis": analysis, "is_own": is_own, "reason": reason_text(analysis)}
+        return render(request, "reports/failed.html", context)
     if not analysis.is_finished:
-        context = {"analysis": analysis, "position": selectors.queue_position(analysis)}
+        context = {"analysis": analysis, "is_own": is_own, "position": selectors.queue_position(analysis)}
         return render(request, "reports/progress.html", context)
     given = selectors.get_feedback(request.user, analysis)
     context = {
         "analysis": analysis,
+        "is_own": is_own,
         "report": present(analysis),
         "feedback": given,
         "feedback_form": FeedbackForm(given=given),
@@ -44,5 +48,6 @@ def report_pdf(request: SignedInRequest, public_id: str) -> HttpResponse:
     analysis = selectors.get_analysis(request.user, public_id)
     asked = request.GET.get("lang") or get_language() or ""
     report = services.get_report(analysis, services.choose_language(request.user, asked))
+    services.note_download(report, analysis, actor=request.user)
     headers = as_download(f"sentinel-report-{file_name(analysis.media)}", report)
     return HttpResponse(services.read_report(report), content_type="application/pdf", headers=headers)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -12,6 +16,7 @@ from media_analysis import custody, services
 from media_analysis.custody import Event, Fault
 from media_analysis.models import Analysis, CustodyEvent
 from tests.media_analysis.factories import a_result, make_analysis
+from tests.site_process import SiteProcess
 
 MEDIA = "a" * 24
 
@@ -104,3 +109,35 @@ def test_a_file_s_life_is_recorded(client: Client) -> None:
     client.post(f"/media/{analysis.media.public_id}/delete/", REMOTE_ADDR="192.0.2.9")
     recorded = [(event.event, event.actor, event.address) for event in custody.events_of(analysis.media.public_id)]
     assert recorded[-2:] == [(Event.ANALYSED, "", ""), (Event.DELETED, owner.public_id, "192.0.2.9")]
+
+
+@pytest.mark.slow
+def test_parallel_writers_make_one_chain_without_gaps(prepared: Path, tmp_path: Path) -> None:
+    """Real processes with two threads each, on a database of their own."""
+    data = tmp_path / "data"
+    shutil.copytree(prepared, data)
+    code = f"""
+import threading
+import django
+django.setup()
+from django.db import connection
+from media_analysis import custody
+def write():
+    for _ in range(20):
+        custody.record({MEDIA!r}, custody.Event.VIEWED)
+    connection.close()
+threads = [threading.Thread(target=write) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    environment = SiteProcess(data).environment
+    writers = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(4)]
+    assert [writer.wait(timeout=120) for writer in writers] == [0] * 4
+    count = f"""
+import django
+django.setup()
+from media_analysis import custody
+print(custody.events_of({MEDIA!r}).count(), custody.check(custody.events_of({MEDIA!r})))
+"""
+    said = subprocess.run([sys.executable, "-c", count], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout == "160 []\n"

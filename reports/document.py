@@ -145,8 +145,12 @@ def compose(
     *,
     made_at: datetime,
     custody_events: Sequence[CustodyEvent] = (),
+    original_sha256: str = "",
 ) -> Document:
-    """The report of a DONE analysis for `engine`, in `language`, one of the site's, with the file's custody log."""
+    """The report of a DONE analysis for `engine`, in `language`, one of the site's, with the file's custody log.
+
+    ``original_sha256`` is of the English report that is attached to this translation, if one is.
+    """
     document = Document()
     with translation.override(language):
         report = present(analysis)
@@ -165,6 +169,7 @@ def compose(
             "settings": dict(report.settings),
             "settings_rows": _in_two_columns(report.settings),
             "language": language,
+            "original_sha256": original_sha256,
             "version": VERSION,
             "made_at": made_at,
             "stylesheet": engine.stylesheet,
@@ -211,36 +216,41 @@ def _first_submission(analysis: Analysis) -> Submission | None:
 
 def _show_people(analysis: Analysis, report: Report, document: Document) -> tuple[ShownPerson, ...]:
     highest = sorted(report.persons, key=lambda person: -person.percent)[:PEOPLE_SHOWN]
-    with_pictures = {person.number for person in highest}
+    chosen = {person.number: _choose_faces(person) for person in highest}
+    most_bytes = pictures.share_of(pictures.CROPS_BUDGET, sum(map(len, chosen.values())))
+
+    def show(person: Person, face: Face) -> ShownFace:
+        name = evidence.crop_name(person.number - 1, face.frame)
+        jpeg = pictures.shrink(_read(analysis, name), longest=pictures.CROP_SIZE, most_bytes=most_bytes)
+        return ShownFace(face, _show(document, name, jpeg, CROP_BOX))
+
     return tuple(
-        ShownPerson(person, _show_faces(analysis, person, document) if person.number in with_pictures else ())
+        ShownPerson(person, tuple(show(person, face) for face in chosen.get(person.number, ())))
         for person in report.persons
     )
 
 
-def _show_faces(analysis: Analysis, person: Person, document: Document) -> tuple[ShownFace, ...]:
+def _choose_faces(person: Person) -> tuple[Face, ...]:
     """The faces with the highest scores of which there are pictures, in order of time."""
     kept = sorted((face for face in person.faces if face.url), key=lambda face: -face.percent)[:FACES_SHOWN]
-    shown = []
-    for face in sorted(kept, key=lambda face: face.frame):
-        name = evidence.crop_name(person.number - 1, face.frame)
-        picture = _show(document, name, _read(analysis, name), CROP_BOX)
-        shown.append(ShownFace(face, picture))
-    return tuple(shown)
+    return tuple(sorted(kept, key=lambda face: face.frame))
 
 
 def _show_key_frames(analysis: Analysis, report: Report, document: Document) -> tuple[ShownFrame, ...]:
     is_video = analysis.media.kind == "video"
     shown = []
+    longest = pictures.KEY_FRAME_SIZE if is_video else pictures.PHOTO_SIZE
+    most_bytes = pictures.share_of(pictures.FRAMES_BUDGET, len(report.key_frames))
+    heat_bytes = pictures.share_of(pictures.HEAT_MAPS_BUDGET, len(report.key_frames))
     for frame in report.key_frames:
         name = evidence.frame_name(frame.frame)
-        longest = pictures.KEY_FRAME_SIZE if is_video else pictures.PHOTO_SIZE
-        drawn = pictures.draw_key_frame(_read(analysis, name), frame, longest=longest)
+        drawn = pictures.draw_key_frame(_read(analysis, name), frame, longest=longest, most_bytes=most_bytes)
         picture = _show(document, name, drawn, KEY_FRAME_BOX if is_video else PHOTO_BOX)
         heat_map = None
         if frame.heat_person:
             heat_name = evidence.heat_name(frame.heat_person - 1, frame.frame)
-            heat_map = _show(document, heat_name, _read(analysis, heat_name), HEAT_MAP_BOX)
+            heat = pictures.shrink(_read(analysis, heat_name), longest=pictures.HEAT_MAP_SIZE, most_bytes=heat_bytes)
+            heat_map = _show(document, heat_name, heat, HEAT_MAP_BOX)
         shown.append(ShownFrame(frame, picture, heat_map))
     return tuple(shown)
 

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
-from django.utils import timezone
-from django.utils.translation import get_language
+from django.utils import timezone, translation
+from django.utils.translation import get_language, gettext
 
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
@@ -20,9 +20,12 @@ from media_analysis import custody, evidence
 from media_analysis.models import Analysis
 from reports.document import VERSION, compose
 from reports.models import Report
-from reports.pdf import get_engine
+from reports.pdf import Attachment, get_engine
 
 logger = logging.getLogger(__name__)
+
+# The language that the texts are written in. Reports in others have the report in this one attached.
+ORIGINAL_LANGUAGE = "en"
 
 # One at a time in a process: of two requests for the same report the second finds what the first made.
 _MAKING = threading.Lock()
@@ -93,11 +96,19 @@ def _find_whole(analysis: Analysis, language: str) -> Report | None:
 def _make(analysis: Analysis, language: str) -> Report:
     engine = get_engine()
     engine.require_language(language)
+    original = _original_of(analysis, language)
     public_id, made_at = new_public_id(), timezone.now()
     # Read once: the report's row keeps the last digest that the report prints.
     events = list(custody.events_of(analysis.media.public_id))
-    document = compose(analysis, language, engine, made_at=made_at, custody_events=events)
-    pdf = engine.render(document.markup, document.parts)
+    document = compose(
+        analysis,
+        language,
+        engine,
+        made_at=made_at,
+        custody_events=events,
+        original_sha256=original.sha256 if original else "",
+    )
+    pdf = engine.render(document.markup, document.parts, _attach(original, language))
     # A name of its own: another process may be making the same one.
     name = default_storage.save(f"analyses/{analysis.public_id}/reports/{public_id}.pdf", ContentFile(pdf))
     try:
@@ -125,6 +136,21 @@ def _make(analysis: Analysis, language: str) -> Report:
         return earlier
     _forget_deleted(analysis)
     return report
+
+
+def _original_of(analysis: Analysis, language: str) -> Report | None:
+    """The English report that goes with one in another language, made now unless there is one."""
+    if language == ORIGINAL_LANGUAGE:
+        return None
+    return _find_whole(analysis, ORIGINAL_LANGUAGE) or _make(analysis, ORIGINAL_LANGUAGE)
+
+
+def _attach(original: Report | None, language: str) -> list[Attachment]:
+    if original is None:
+        return []
+    with translation.override(language):
+        described = gettext("The English original of this report")
+    return [Attachment(f"sentinel-report-{original.public_id}-en.pdf", read_report(original), described)]
 
 
 def _forget_deleted(analysis: Analysis) -> None:

@@ -176,11 +176,26 @@ def test_it_is_tagged_titled_and_has_bookmarks(owner: User) -> None:
     assert any("Words used in this report" in str(title) for title in titles)
 
 
-def test_its_size_stays_below_3_mb_even_for_noise(owner: User) -> None:
+def test_its_size_stays_below_3_mb_even_for_noise_with_the_original_attached(owner: User) -> None:
     analysis = make_reportable(owner, people=6, faces=12, noisy=True)
-    composed = document.compose(analysis, "en", get_engine(), made_at=timezone.now())
-    pdf = get_engine().render(composed.markup, composed.parts)
-    assert len(pdf) < MOST_BYTES
+    report = services.get_report(analysis, "hi")
+    assert Report.objects.get(language="en").size < report.size < MOST_BYTES
+
+
+def test_a_translation_has_the_english_report_attached_and_names_it(owner: User) -> None:
+    analysis = make_reportable(owner, "NOT_ASSESSABLE")
+    translated = services.get_report(analysis, "mr")
+    original = Report.objects.get(language="en")
+    reader = pypdf.PdfReader(BytesIO(services.read_report(translated)))
+    (attached,) = reader.attachment_list
+    assert attached.content == services.read_report(original)
+    assert attached.name == f"sentinel-report-{original.public_id}-en.pdf"
+    root: Any = reader.trailer["/Root"]
+    assert [file.get_object()["/AFRelationship"] for file in root["/AF"]] == ["/Alternative"]
+    assert original.sha256 in "".join(text_of(reader, first=1).split())
+    original_reader = pypdf.PdfReader(BytesIO(services.read_report(original)))
+    assert not list(original_reader.attachment_list)
+    assert "is a translation" not in text_of(original_reader)
 
 
 def test_a_crowd_is_told_whole_and_pictured_in_part(owner: User) -> None:

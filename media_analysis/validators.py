@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.errors import Code, SentinelError
 from media_analysis.uploads import StagedFile
 from ml.contracts import AnalysisError, MediaInfo, MediaKind
-from ml.media.probe import probe
+from ml.media.sandbox import probe
 
 
 def validate_size(size: int) -> None:

@@ -37,7 +37,7 @@ from ml.faces.detection import FaceDetector, ScaleRule
 from ml.inference import analyze
 from ml.media.container import has_media_signature
 from ml.media.frames import SAMPLED_FRAMES
-from ml.media.probe import probe
+from ml.media.sandbox import probe
 
 logger = logging.getLogger(__name__)
 

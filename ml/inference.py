@@ -69,10 +69,8 @@ from ml.faces.tracks import (
     needed_faces,
 )
 from ml.labelling import LABELLED_SIZE, LabelledFace, label_faces
-from ml.media.facts import read_facts
-from ml.media.frames import SAMPLED_FRAMES, FrameSampler, VideoPicture
-from ml.media.photos import read_photo
-from ml.media.probe import probe
+from ml.media.frames import SAMPLED_FRAMES, VideoPicture
+from ml.media.sandbox import FrameSampler, probe, read_facts, read_photo
 from ml.stability import check_stability
 from ml.verdict import call, conclude, interleaved_halves, weigh_copies
 
@@ -326,7 +324,7 @@ def analyze_video(
 
 def _judge_video(job: _Job, frames: int) -> AnalysisResult:
     info, progress, scorer = job.info, job.progress, job.scorer
-    sampler = FrameSampler(job.path, frames, claimed=info.frame_count)
+    sampler = FrameSampler(job.path, frames, claimed=info.frame_count, duration=info.duration)
     expected = max(min(frames, info.frame_count), 1)
     job.tell(MediaRead(info, expected))
     progress.report(Stage.FINDING_FACES, READ_DONE)

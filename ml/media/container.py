@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from ml.contracts import AnalysisError, ErrorCode
+from ml.media.files import open_file, stat_file
 
 # Demuxers that hold video, by FFmpeg's names, then some that hold only sound, so that a sound file is told
 # "no video stream" rather than "unsupported".
@@ -70,7 +72,7 @@ _SIGNATURES = (
 def has_media_signature(path: Path) -> bool:
     """Whether a file begins like a video or photo, sound or not: tells a damaged one from something else altogether."""
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             head = stream.read(16)
     except OSError:
         return False
@@ -84,7 +86,7 @@ def check_regular_file(path: Path) -> int:
     files without permission.
     """
     try:
-        found = path.stat()
+        found = stat_file(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AnalysisError(ErrorCode.FILE_MISSING, str(path)) from error
     except (OSError, ValueError) as error:
@@ -110,7 +112,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         "max_pixels": str(MAX_VIDEO_PIXELS),
     }
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             try:
                 container = av.open(
                     _Nameless(stream), "r", options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES
@@ -130,6 +132,7 @@ def _opening_error(error: Exception) -> AnalysisError:
     return AnalysisError(ErrorCode.UNREADABLE_MEDIA, str(error))
 
 
+@cache
 def most_threads() -> int:
     """How many threads a decoder may use."""
     return min(os.cpu_count() or 1, _MOST_THREADS)

@@ -1,4 +1,4 @@
-"""What a file says about where it comes from: encoder, times, camera, software, place or not, Content Credentials.
+"""What a file says about where it comes from: encoder, times, camera, software, place or not.
 
 Anyone can write or remove these, and most sites remove them: what is absent means unknown, and what is present is a
 claim. Each part is read by itself; one that cannot be read is named in ``problems`` and costs nothing else.
@@ -17,7 +17,6 @@ from PIL import ExifTags, Image
 
 from ml.contracts import AnalysisError, FactsPart, FileFacts, MediaInfo, MediaKind
 from ml.media.container import open_container, packets_of, video_stream
-from ml.media.credentials import read_credentials
 from ml.media.photos import PILLOW_ERRORS, opened_photo, picture_format
 
 # Texts are cut: a file may hold megabytes of them.
@@ -68,7 +67,7 @@ _XMP_TOOL = re.compile(r"(?:CreatorTool|softwareAgent)(?:>|=\")([^<\"]{1,200})")
 
 
 def read_facts(path: Path, info: MediaInfo) -> FileFacts:
-    """Facts about a file that :func:`ml.media.probe.probe` has read. Never raises."""
+    """Facts about a file that :func:`ml.media.probe.probe` has read, its Content Credentials left out. Never raises."""
     problems: list[FactsPart] = []
     tags: dict[str, str] = {}
     with _part(FactsPart.METADATA, problems):
@@ -84,7 +83,6 @@ def read_facts(path: Path, info: MediaInfo) -> FileFacts:
         camera=" ".join(filter(None, (_first(tags, _MAKE_KEYS), _first(tags, _MODEL_KEYS)))),
         software_tags=_several(tags, ("xmp_tool", *_SOFTWARE_KEYS)),
         known_software=tuple(software),
-        credentials=read_credentials(path, info.container),
         problems=tuple(problems),
     )
 

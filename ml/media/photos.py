@@ -16,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from ml.contracts import AnalysisError, ErrorCode, MediaInfo, MediaKind
 from ml.media.container import check_regular_file
+from ml.media.files import open_file
 
 # Checked on the header, before anything is decoded. Pillow's own limit, at which it only warns, is a little higher.
 MAX_PIXELS = 80_000_000
@@ -60,7 +61,7 @@ def picture_format(path: Path) -> str | None:
     """
     check_regular_file(path)
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             head = stream.read(16)
     except OSError as error:
         raise AnalysisError(ErrorCode.UNREADABLE_MEDIA, str(error)) from error
@@ -84,7 +85,7 @@ def opened_photo(path: Path, file_format: str) -> Iterator[Image.Image]:
     # A phone's JPEG with a second picture inside (depth, gain map) is MPO to Pillow; the first one is the photo.
     formats = ("JPEG", "MPO") if file_format == "JPEG" else (file_format,)
     try:
-        with Image.open(path, formats=formats) as image:
+        with open_file(path) as stream, Image.open(stream, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise AnalysisError(ErrorCode.UNREADABLE_MEDIA, f"too many pixels: {image.width}x{image.height}")
             # Of an animation one frame would be judged and the others pass unseen.

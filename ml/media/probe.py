@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from ml.contracts import AnalysisError, ErrorCode, MediaInfo, MediaKind
 from ml.media.container import open_container, packets_of, video_stream
+from ml.media.files import stat_file
 from ml.media.photos import picture_format, probe_photo
 
 # A rate outside is a broken header, not a camera.
@@ -62,7 +63,7 @@ def _probe_video(container: InputContainer, path: Path) -> MediaInfo:
         width, height = height, width
     count = max(packets.count, 1)
     duration, frame_rate = _timing(packets, stream, count)
-    bit_rate = container.bit_rate or (path.stat().st_size * 8 / duration if duration > 0 else 0)
+    bit_rate = container.bit_rate or (stat_file(path).st_size * 8 / duration if duration > 0 else 0)
     return MediaInfo(
         kind=MediaKind.VIDEO,
         container=_container_name(container),

@@ -46,6 +46,15 @@ def store(analysis: Analysis, pictures: Mapping[str, bytes]) -> list[str]:
     return names
 
 
+def copy(of: Analysis, to: Analysis) -> list[str]:
+    """Copy the pictures of a result for this try of another analysis; returns their names, in the same order."""
+    pictures = {}
+    for stored in of.evidence:
+        with default_storage.open(stored) as picture:
+            pictures[stored.rpartition("/")[2]] = picture.read()
+    return store(to, pictures)
+
+
 def find(analysis: Analysis, name: str) -> str | None:
     """The storage name of the evidence picture called ``name``, None if there is none."""
     return next((stored for stored in analysis.evidence if stored.rpartition("/")[2] == name), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,18 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from media_analysis import account_deletion, deliveries, evidence, health, live, notifications, resumable, services
+from media_analysis import (
+    account_deletion,
+    deliveries,
+    evidence,
+    fetching,
+    health,
+    links,
+    live,
+    notifications,
+    resumable,
+    services,
+)
 from media_analysis.models import Analysis, Media
 
 logger = logging.getLogger(__name__)
@@ -30,8 +42,13 @@ def sweep_abandoned_files() -> int:
     swept = evidence.discard_orphans()
     before = time.time() - ABANDONED_AFTER.total_seconds()
     for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
-        if path.is_file() and path.stat().st_mtime < before:
+        if path.stat().st_mtime >= before:
+            continue
+        if path.is_file():
             path.unlink(missing_ok=True)
+            swept += 1
+        elif path.name.startswith(fetching.FOLDER_PREFIX):
+            shutil.rmtree(path, ignore_errors=True)
             swept += 1
     try:
         folders, _ = default_storage.listdir("media")
@@ -70,7 +87,7 @@ class IdleWatch:
     def _nobody_works() -> bool:
         states = Analysis.Status
         return (
-            Analysis.objects.filter(status=states.QUEUED).exists()
+            Analysis.objects.filter(status=states.QUEUED).exclude(stage=Analysis.Stage.FETCHING).exists()
             and not Analysis.objects.filter(status=states.RUNNING).exists()
             and not Analysis.objects.filter(finished_at__gte=timezone.now() - STUCK_AFTER).exists()
         )
@@ -79,6 +96,7 @@ class IdleWatch:
 def tidy_up() -> None:
     """One round of what has to be done every few seconds."""
     services.requeue_stalled()
+    links.recover_lost()
     services.complete_deletions()
     account_deletion.erase_closed_accounts()
     notifications.announce_missed()

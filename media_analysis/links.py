@@ -7,16 +7,22 @@ one conditional update of the analysis's row, as in `services`; `fetching` does 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
+import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -24,10 +30,14 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import custody, safe_http, services
+from media_analysis import custody, evidence, safe_http, services
 from media_analysis.case_details import clean_text
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
-from media_analysis.uploads import clean_name
+from media_analysis.signals import analysis_finished
+from media_analysis.uploads import StagedFile, clean_name
+from ml.contracts import MediaInfo
+
+logger = logging.getLogger(__name__)
 
 BAD_LINK = gettext_lazy("This is not a link to a public web page or file. Copy it again, or upload the file.")
 # In links, what says who shared it and where, and nothing about the video.
@@ -116,6 +126,7 @@ def submit_link(
                 claims=_clean_claims(claims or {}),
             )
             analysis = Analysis.objects.create(public_id=analysis_id, media=media, stage=Analysis.Stage.FETCHING)
+            custody.record(media_id, custody.Event.RECEIVED, actor=owner, source=str(source), link=link.url)
     except BaseException as error:
         # Where transactions mean nothing, what was written and spent has to be undone by hand.
         Media.objects.filter(public_id=media_id, file="").delete()
@@ -128,6 +139,10 @@ def submit_link(
     return analysis
 
 
+# Of the origin, what goes into the custody log too.
+NOTED = ("canonical_url", "server_address", "fetched_with", "whole_sha256")
+# Of what waits longest: several processes may look at the same moment.
+CLAIM_AMONG = 8
 # What is not known before the file is there.
 NO_FILE: dict[str, Any] = {
     "file": "",
@@ -203,6 +218,183 @@ def provisional_name(url: str) -> str:
     """What a file is called until its title is known."""
     parts = urlsplit(url)
     return clean_name(f"{parts.hostname or ''}{parts.path}".rstrip("/").replace("/", " › "))
+
+
+def claim_waiting() -> Analysis | None:
+    """Take the analysis whose link has waited longest for this process. None if none waits."""
+    waiting = _to_fetch().filter(claim_token="")
+    for pk in list(waiting.order_by("created_at").values_list("pk", flat=True)[:CLAIM_AMONG]):
+        token = new_public_id()
+        now = timezone.now()
+        claimed = waiting.filter(pk=pk).update(
+            claim_token=token,
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            attempts=F("attempts") + 1,
+            progress=0,
+            heartbeat_at=now,
+        )
+        if claimed:
+            rows = Analysis.objects.select_related("media__link", "media__owner")
+            return rows.filter(pk=pk, claim_token=token).first()
+    return None
+
+
+def report_progress(analysis: Analysis, percent: int | None = None) -> bool:
+    """A sign of life, and how far it is if that is known. False once the analysis was taken from this try, or deleted.
+
+    100 is kept for a finished analysis.
+    """
+    fields = {} if percent is None else {"progress": min(max(percent, 0), 99)}
+    owned = _owned(analysis).filter(media__deleted_at__isnull=True)
+    return bool(owned.update(heartbeat_at=timezone.now(), **fields))
+
+
+def note_origin(analysis: Analysis, *, name: str = "", **origin: Any) -> None:
+    """Keep what is known of where the file comes from, fields of :class:`LinkSource`, and its name."""
+    if url := origin.get("canonical_url"):
+        link = analysis.media.link
+        cut = Cut(link.cut_start, link.cut_end) if link.cut_start is not None and link.cut_end is not None else None
+        origin["canonical_key"] = key_of(url, cut)
+    LinkSource.objects.filter(media_id=analysis.media_id).update(**origin)
+    if name:
+        Media.objects.filter(pk=analysis.media_id, file="").update(original_name=clean_name(name))
+
+
+class Lost(Exception):
+    """The analysis was taken from this try, or deleted."""
+
+
+def finish_fetch(analysis: Analysis, staged: StagedFile, info: MediaInfo, **origin: Any) -> None:
+    """The file is here: keep it, and have it examined, or give the result that the same bytes had before.
+
+    ``origin`` is as in :func:`note_origin`. Raises :class:`Lost`; then nothing is kept.
+    """
+    media = analysis.media
+    # What an earlier try that was killed in between may have left.
+    services.discard_stored(media)
+    name = services.store_file(staged, media.public_id)
+    try:
+        with transaction.atomic():
+            note_origin(analysis, fetched_at=timezone.now(), problem="", **origin)
+            kept = Media.objects.filter(pk=media.pk, file="", deleted_at__isnull=True).update(
+                file=name,
+                original_name=staged.name,
+                size=staged.size,
+                sha256=staged.sha256,
+                md5=staged.md5,
+                **services.file_facts(info),
+            )
+            if not kept:
+                raise Lost
+            known: dict[str, Any] = {key: str(value) for key, value in origin.items() if key in NOTED and value}
+            custody.record(
+                media.public_id,
+                custody.Event.HASHED,
+                sha256=staged.sha256,
+                md5=staged.md5,
+                size=staged.size,
+                **known,
+            )
+            # Last, so that nobody examines a file before all of it is written down.
+            _hand_over(analysis)
+    except BaseException:
+        # Where transactions mean nothing: not if the row names it.
+        if not Media.objects.filter(pk=media.pk, file=name).exists():
+            default_storage.delete(name)
+            evidence.remove_folder(f"media/{media.public_id}")
+        raise
+    media.refresh_from_db()
+    if (earlier := _same_bytes(media)) is None or not services.adopt_result(analysis, earlier):
+        services.enqueue(analysis)
+        return
+    LinkSource.objects.filter(media=media).update(same_as=earlier.public_id, same_as_at=earlier.finished_at)
+
+
+def fail_fetch(analysis: Analysis, code: Code, problem: str = "") -> bool:
+    """There is no file to be had: the analysis fails, and what was spent on it is given back."""
+    with transaction.atomic():
+        LinkSource.objects.filter(media_id=analysis.media_id).update(problem=problem)
+        failed = _owned(analysis).update(
+            status=Analysis.Status.FAILED,
+            stage="",
+            error_code=code,
+            claim_token="",
+            finished_at=timezone.now(),
+        )
+        if failed:
+            custody.record(
+                analysis.media.public_id,
+                custody.Event.FAILED,
+                analysis=analysis.public_id,
+                error=str(code),
+                problem=problem,
+            )
+    if failed:
+        limits.give_back(analysis.public_id)
+        analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
+    return bool(failed)
+
+
+def release_fetch(analysis: Analysis, *, broken: bool) -> None:
+    """Let go of a link: for the next to take, or, if it was `broken` off for the last time allowed, to fail."""
+    if broken and analysis.attempts >= settings.SENTINEL_MAX_ATTEMPTS:
+        fail_fetch(analysis, Code.INTERNAL_ERROR)
+        return
+    attempts = analysis.attempts if broken else max(analysis.attempts - 1, 0)
+    _owned(analysis).update(claim_token="", progress=0, attempts=attempts)
+
+
+def recover_lost() -> int:
+    """Take up the links that killed workers had in hand; returns how many."""
+    lost_since = timezone.now() - timedelta(seconds=settings.SENTINEL_STALLED_AFTER_SECONDS)
+    lost = _to_fetch().exclude(claim_token="").filter(heartbeat_at__lt=lost_since)
+    recovered = 0
+    for analysis in lost.select_related("media"):
+        logger.warning("Analysis %s lost the worker %s that fetched its link", analysis, analysis.worker)
+        release_fetch(analysis, broken=True)
+        recovered += 1
+    return recovered
+
+
+def _to_fetch() -> QuerySet[Analysis]:
+    return Analysis.objects.filter(
+        status=Analysis.Status.QUEUED, stage=Analysis.Stage.FETCHING, media__deleted_at__isnull=True
+    )
+
+
+def _owned(analysis: Analysis) -> QuerySet[Analysis]:
+    """The row, as long as it still belongs to the try that ``analysis`` was claimed for."""
+    return Analysis.objects.filter(
+        pk=analysis.pk,
+        status=Analysis.Status.QUEUED,
+        stage=Analysis.Stage.FETCHING,
+        claim_token=analysis.claim_token,
+    )
+
+
+def hand_over(analysis: Analysis) -> None:
+    """Have a file examined that is here already: of a try that was killed after it had kept it. Raises Lost."""
+    _hand_over(analysis)
+    services.enqueue(analysis)
+
+
+def _hand_over(analysis: Analysis) -> None:
+    handed = _owned(analysis).update(
+        stage="", claim_token="", progress=0, attempts=0, worker="", heartbeat_at=None, enqueued_at=timezone.now()
+    )
+    if not handed:
+        raise Lost
+
+
+def _same_bytes(media: Media) -> Analysis | None:
+    """The owner's latest result on the very same file."""
+    done = Analysis.objects.filter(
+        media__owner_id=media.owner_id,
+        media__sha256=media.sha256,
+        media__deleted_at__isnull=True,
+        status=Analysis.Status.DONE,
+    )
+    return done.exclude(media=media).order_by("-finished_at").first()
 
 
 def _tracks(name: str) -> bool:

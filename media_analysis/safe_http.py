@@ -24,6 +24,8 @@ MAX_URL_LENGTH = 2048
 MAX_REDIRECTS = 5
 USUAL_PORTS = frozenset({80, 443})
 PIECE_BYTES = 64 * 1024
+# No byte for so long, and a connection is given up.
+STALL_SECONDS = 15.0
 # A name with at least two labels, the last of which is no number in any notation: what inet_aton reads as an address
 # (127.1, 2130706433, 0x7f.1, 0177.0.0.1) is none.
 HOST_NAME = re.compile(
@@ -98,7 +100,7 @@ def check_url(url: str, fence: Fence) -> SplitResult:
         raise Refused("odd_characters")
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = port_of(parts)
     except ValueError as error:
         raise Refused("malformed") from error
     if parts.scheme not in {"http", "https"}:
@@ -107,11 +109,11 @@ def check_url(url: str, fence: Fence) -> SplitResult:
         raise Refused("user_name")
     host = parts.hostname or ""
     if _is_literal(host):
-        if not fence.allows(host, port or default_port(parts)):
+        if not fence.allows(host, port):
             raise Refused("address")
     elif not HOST_NAME.fullmatch(host):
         raise Refused("host")
-    if not fence.allows_port(host, port or default_port(parts)):
+    if not fence.allows_port(host, port):
         raise Refused("port")
     return parts
 
@@ -128,7 +130,10 @@ def _with_port(address: str, port: int) -> str:
     return f"{address}:{port}"
 
 
-def default_port(parts: SplitResult) -> int:
+def port_of(parts: SplitResult) -> int:
+    """The port that is asked. Raises ValueError for an impossible one."""
+    if parts.port is not None:
+        return parts.port
     return 443 if parts.scheme == "https" else 80
 
 
@@ -149,7 +154,8 @@ def connected(host: str, port: int, fence: Fence, timeout: float) -> Iterator[so
 
     Time-outs of sockets alone would be no end: they start anew with each byte of an answer that trickles.
     """
-    sock = socket.create_connection((allowed_address(host, port, fence), port), timeout=timeout)
+    address = allowed_address(host, port, fence)
+    sock = socket.create_connection((address, port), timeout=min(timeout, STALL_SECONDS))
     # A second handle on the connection: the first one goes into the TLS layer, which must not be touched from outside.
     handle = sock.dup()
     expired = threading.Event()
@@ -164,6 +170,9 @@ def connected(host: str, port: int, fence: Fence, timeout: float) -> Iterator[so
     timer.start()
     try:
         yield sock
+        # A body without an announced length would seem to have ended.
+        if expired.is_set():
+            raise TimeoutError
     except (OSError, http.client.HTTPException, BadAnswer) as error:
         if expired.is_set():
             raise TimeoutError from error
@@ -177,7 +186,7 @@ def connected(host: str, port: int, fence: Fence, timeout: float) -> Iterator[so
 @contextmanager
 def connection_to(parts: SplitResult, fence: Fence, timeout: float) -> Iterator[http.client.HTTPConnection]:
     """An HTTP connection to a checked address, with TLS checked for the name where it is https."""
-    host, port = parts.hostname or "", parts.port or default_port(parts)
+    host, port = parts.hostname or "", port_of(parts)
     secure = parts.scheme == "https"
     with connected(host, port, fence, timeout) as plain:
         sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain

@@ -12,10 +12,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
+from django.utils.module_loading import import_string
 from django_q.cluster import Cluster
+from django_q.signals import post_spawn
 
 from accounts.services import forget_ended
-from media_analysis import deliveries, health, housekeeping, services
+from media_analysis import deliveries, fetching, health, housekeeping, services
 
 logger = logging.getLogger("sentinel.worker")
 
@@ -43,9 +45,10 @@ class Command(BaseCommand):
         cluster = Cluster()
         cluster.start()
         self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR}.")
-        # A thread of this process, which forks no more: see media_analysis.deliveries for why not a job in the queue.
-        sender = deliveries.Sender()
+        # Threads of this process, which forks no more: see media_analysis.deliveries for why not jobs in the queue.
+        sender, fetcher = deliveries.Sender(), fetching.Fetcher()
         sender.start()
+        fetcher.start()
         watch = housekeeping.IdleWatch()
         next_sweep = 0.0
         while cluster.sentinel.is_alive():
@@ -56,6 +59,7 @@ class Command(BaseCommand):
                 beat.stopped()
                 sys.exit(EXIT_TRY_AGAIN)
             wait(cluster, TIDY_SECONDS)
+        fetcher.stop()
         sender.stop()
         beat.stopped()
         if not cluster.has_stopped:

@@ -1,0 +1,415 @@
+"""From a link to an examination: accepted at once, fetched once, spent once, and said where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from accounts import limits
+from accounts.errors import Code, SentinelError
+from accounts.models import User
+from media_analysis import custody, fetching, housekeeping, links, services, video_sites
+from media_analysis.links import Cut, submit_link
+from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
+from tests.media_analysis.factories import a_result, make_done, make_media
+from tests.media_factory import make_video
+from tests.video_site import VideoSite, video_site
+
+WEB = Submission.Source.WEB
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def site(settings: Any, clip: Path) -> Iterator[VideoSite]:
+    with video_site() as site:
+        settings.SENTINEL_LINK_ALLOW_PRIVATE = [f"127.0.0.1:{site.port}", f"127.0.0.2:{site.port}"]
+        settings.SENTINEL_LINK_SITES = ["127.0.0.1"]
+        site.files["/clip.mp4"] = clip.read_bytes()
+        yield site
+
+
+def submit(owner: User, url: str, **options: Any) -> Analysis:
+    return submit_link(owner=owner, source=WEB, url=url, **options)
+
+
+def fetch_next() -> Analysis:
+    """Fetch what waits longest; returns what became of it."""
+    claimed = links.claim_waiting()
+    assert claimed is not None
+    fetching.fetch(claimed, threading.Event())
+    return Analysis.objects.select_related("media__link").get(pk=claimed.pk)
+
+
+def outcome(analysis: Analysis) -> tuple[str, str, str]:
+    return analysis.status, analysis.error_code, analysis.media.link.problem
+
+
+def test_a_link_is_an_analysis_at_once_and_then_a_file(owner: User, site: VideoSite, clip: Path) -> None:
+    analysis = submit(owner, f"{site.file_url}/clip.mp4")
+    assert (analysis.status, analysis.stage, analysis.media.sha256) == ("queued", "fetching", "")
+    assert limits.remaining(owner) == 9
+    assert services.claim_analysis(analysis.pk) is None
+
+    fetched = fetch_next()
+    assert (fetched.status, fetched.stage, fetched.progress, fetched.attempts) == ("queued", "", 0, 0)
+    media, link = fetched.media, fetched.media.link
+    content = clip.read_bytes()
+    assert default_storage.open(str(media.file)).read() == content
+    assert (media.sha256, media.size, media.codec) == (hashlib.sha256(content).hexdigest(), len(content), "h264")
+    assert media.original_name == "clip.mp4"
+    assert (link.file_url, link.server_address) == (f"{site.file_url}/clip.mp4", "127.0.0.2")
+    assert link.headers["last-modified"] == "Fri, 20 Nov 2026 04:45:00 GMT"
+    assert "set-cookie" not in link.headers
+    assert link.fetched_at is not None
+    events = list(custody.events_of(media.public_id))
+    assert [event.event for event in events] == ["received", "hashed"]
+    assert events[0].details["link"] == f"{site.file_url}/clip.mp4"
+    assert events[1].details["sha256"] == media.sha256
+    assert services.claim_analysis(analysis.pk) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "problem"),
+    [
+        ("/missing.mp4", Code.LINK_UNREACHABLE, "not_found"),
+        ("/private", Code.LINK_NOT_SUPPORTED, "refused"),
+        ("/article", Code.LINK_NOT_SUPPORTED, "no_media"),
+        ("/bomb.mp4", Code.LINK_UNREACHABLE, "unreachable"),
+        ("/round", Code.LINK_UNREACHABLE, "unreachable"),
+        ("/short.mp4", Code.LINK_UNREACHABLE, "unreachable"),
+        ("/huge.mp4", Code.FILE_TOO_LARGE, ""),
+        ("/text.mp4", Code.UNREADABLE_MEDIA, ""),
+        ("/to?url=http://127.0.0.3/", Code.LINK_UNREACHABLE, "unreachable"),
+    ],
+)
+def test_what_cannot_be_fetched_fails_with_a_reason_and_costs_nothing(
+    owner: User, site: VideoSite, path: str, code: Code, problem: str
+) -> None:
+    site.files["/text.mp4"] = b"no video at all"
+    submit(owner, f"{site.file_url}{path}")
+    failed = fetch_next()
+    assert outcome(failed) == ("failed", code, problem)
+    assert limits.remaining(owner) == 10
+    assert not list(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir())
+    assert not failed.media.file
+    assert custody.events_of(failed.media.public_id).last().event == "failed"  # type: ignore[union-attr]
+
+
+def test_endless_and_slow_files_come_to_an_end(owner: User, site: VideoSite, settings: Any) -> None:
+    site.pause = 0
+    settings.SENTINEL_MAX_UPLOAD_BYTES = 300_000
+    submit(owner, f"{site.file_url}/endless.mp4")
+    assert outcome(fetch_next()) == ("failed", Code.FILE_TOO_LARGE, "")
+    site.pause, settings.SENTINEL_LINK_TIMEOUT_SECONDS = 0.1, 0.3
+    submit(owner, f"{site.file_url}/endless.mp4?2")
+    assert outcome(fetch_next()) == ("failed", Code.LINK_UNREACHABLE, "too_slow")
+    assert limits.remaining(owner) == 10
+
+
+def test_a_photo_at_a_link_is_a_photo_and_not_let_in_where_a_video_is_wanted(
+    owner: User, site: VideoSite, photo: Path
+) -> None:
+    site.files["/face.jpg"] = photo.read_bytes()
+    submit(owner, f"{site.file_url}/face.jpg")
+    assert fetch_next().media.kind == Media.Kind.IMAGE
+    submit(owner, f"{site.file_url}/face.jpg?1", kind=Media.Kind.VIDEO)
+    assert fetch_next().error_code == Code.NO_VIDEO_STREAM
+
+
+def test_the_same_link_again_is_the_same_analysis_for_its_owner_alone(
+    owner: User, stranger: User, site: VideoSite
+) -> None:
+    first = submit(owner, f"{site.file_url}/clip.mp4?utm_source=x#t=3")
+    again = submit(owner, f"{site.file_url}/clip.mp4", case_details={"case_id": "77"})
+    assert (again.pk, limits.remaining(owner)) == (first.pk, 9)
+    assert CaseDetails.objects.get().submission.media_id == first.media_id
+    assert submit(stranger, f"{site.file_url}/clip.mp4").pk != first.pk
+    # A part is something else than the whole.
+    assert submit(owner, f"{site.file_url}/clip.mp4", cut=Cut(0, 1)).pk != first.pk
+
+
+def test_a_failed_link_is_no_answer_and_can_be_tried_again(owner: User, site: VideoSite) -> None:
+    url = f"{site.file_url}/later.mp4"
+    failed = submit(owner, url)
+    assert fetch_next().status == "failed"
+    site.files["/later.mp4"] = site.files["/clip.mp4"]
+    assert services.retry_analysis(failed)
+    assert limits.remaining(owner) == 9
+    assert fetch_next().media.size == len(site.files["/clip.mp4"])
+    assert links.find_earlier(owner, url) == failed
+
+
+def test_the_same_bytes_from_elsewhere_give_the_result_there_is(owner: User, stranger: User, site: VideoSite) -> None:
+    content = site.files["/clip.mp4"]
+    known = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    make_done(stranger, media=make_media(stranger, **known))
+    submit(owner, f"{site.file_url}/clip.mp4?other")
+    assert fetch_next().status == "queued"
+    Media.objects.filter(owner=owner).delete()
+
+    picture = "analyses/old/try/frame-9.jpg"
+    default_storage.save(picture, ContentFile(b"jpeg"))
+    earlier = make_done(owner, media=make_media(owner, **known), evidence=[picture])
+    analysis = submit(owner, f"{site.file_url}/clip.mp4")
+    done = fetch_next()
+    assert (done.pk, done.status, done.outcome, done.result) == (analysis.pk, "done", "FAKE", a_result())
+    assert (done.media.link.same_as, done.media.link.same_as_at) == (earlier.public_id, earlier.finished_at)
+    assert limits.remaining(owner) == 9  # what the one that was deleted had cost
+    assert done.evidence != earlier.evidence
+    services.delete_media(earlier.media)
+    assert default_storage.open(done.evidence[0]).read() == b"jpeg"
+
+
+def test_keys_name_one_link(owner: User, site: VideoSite) -> None:
+    first = submit(owner, f"{site.file_url}/clip.mp4", idempotency_key="k")
+    assert submit(owner, f"{site.file_url}/clip.mp4", idempotency_key="k").pk == first.pk
+    with pytest.raises(SentinelError) as refused:
+        submit(owner, f"{site.file_url}/other.mp4", idempotency_key="k")
+    assert refused.value.code is Code.KEY_REUSED
+    assert Submission.objects.count() == 1
+
+
+def test_the_daily_limit_holds_for_links(owner: User, site: VideoSite) -> None:
+    owner.daily_limit = 1
+    submit(owner, f"{site.file_url}/clip.mp4")
+    with pytest.raises(SentinelError) as refused:
+        submit(owner, f"{site.file_url}/other.mp4")
+    assert refused.value.code is Code.RATE_LIMITED
+    # What is there already costs nothing.
+    submit(owner, f"{site.file_url}/clip.mp4")
+
+
+def test_a_part_is_cut_out(owner: User, site: VideoSite, tmp_path: Path) -> None:
+    long = make_video(tmp_path / "long.mp4", seconds=70, fps=10, size=(64, 48), options={"g": "20"})
+    site.files["/long.mp4"] = long.read_bytes()
+    submit(owner, f"{site.file_url}/long.mp4")
+    assert outcome(fetch_next())[:2] == ("failed", Code.VIDEO_TOO_LONG)
+
+    submit(owner, f"{site.file_url}/long.mp4", cut=Cut(5, 15))
+    fetched = fetch_next()
+    media, link = fetched.media, fetched.media.link
+    assert fetched.status == "queued"
+    # It begins at the key frame before: there is one every two seconds.
+    assert link.cut_from == pytest.approx(4.0)
+    assert link.cut_to == pytest.approx(15.0, abs=0.5)
+    assert media.duration == pytest.approx(11, abs=0.5)
+    assert link.whole_sha256 == hashlib.sha256(long.read_bytes()).hexdigest() != media.sha256
+    assert media.original_name == "long.mkv"
+    submit(owner, f"{site.file_url}/long.mp4", cut=Cut(100, 110))
+    assert outcome(fetch_next()) == ("failed", Code.INVALID_FIELD, "outside_cut")
+
+
+@pytest.mark.parametrize("cut", [Cut(5, 5), Cut(9, 3), Cut(-1, 5), Cut(0, 61), Cut(float("nan"), 5), Cut(0, 1e999)])
+def test_impossible_parts_are_refused(owner: User, cut: Cut) -> None:
+    with pytest.raises(SentinelError) as refused:
+        submit(owner, "https://videos.example/1", cut=cut)
+    assert refused.value.code is Code.INVALID_FIELD
+    assert set(refused.value.errors) <= {"start", "end"}
+
+
+def test_deleting_while_it_is_fetched_leaves_nothing(owner: User, site: VideoSite, settings: Any) -> None:
+    submit(owner, f"{site.file_url}/clip.mp4")
+    claimed = links.claim_waiting()
+    assert claimed is not None
+    receipt = services.delete_media(Media.objects.get())
+    assert (receipt.sha256, receipt.size) == ("", 0)
+    fetching.fetch(claimed, threading.Event())
+    assert not Analysis.objects.exists()
+    assert not list(Path(settings.MEDIA_ROOT).rglob("original*"))
+    assert not list(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir())
+
+
+def test_a_lost_fetch_is_taken_up_and_an_old_try_changes_nothing(owner: User, site: VideoSite) -> None:
+    analysis = submit(owner, f"{site.file_url}/clip.mp4")
+    old = links.claim_waiting()
+    assert old is not None
+    assert links.claim_waiting() is None
+    assert links.recover_lost() == 0
+    Analysis.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=2))
+    housekeeping.tidy_up()
+    fetched = fetch_next()
+    assert fetched.pk == analysis.pk
+    fetching.fetch(old, threading.Event())
+    assert not links.fail_fetch(old, Code.INTERNAL_ERROR)
+    fetched.refresh_from_db()
+    assert (fetched.status, fetched.stage) == ("queued", "")
+    assert default_storage.exists(str(fetched.media.file))
+    assert limits.remaining(owner) == 9
+
+
+def test_a_link_that_kills_its_worker_fails_in_the_end(owner: User, site: VideoSite, settings: Any) -> None:
+    submit(owner, f"{site.file_url}/clip.mp4")
+    for _ in range(settings.SENTINEL_MAX_ATTEMPTS):
+        assert links.claim_waiting() is not None
+        Analysis.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=2))
+        links.recover_lost()
+    failed = Analysis.objects.get()
+    assert (failed.status, failed.error_code, limits.remaining(owner)) == ("failed", "internal_error", 10)
+
+
+def test_stopping_puts_a_link_back(owner: User, site: VideoSite) -> None:
+    submit(owner, f"{site.file_url}/clip.mp4")
+    claimed = links.claim_waiting()
+    assert claimed is not None
+    stopped = threading.Event()
+    stopped.set()
+    fetching.fetch(claimed, stopped)
+    claimed.refresh_from_db()
+    assert (claimed.status, claimed.stage, claimed.claim_token, claimed.attempts) == ("queued", "fetching", "", 0)
+
+
+def test_claims_are_kept_as_claims(owner: User) -> None:
+    given = {"post_url": "https://x.com/i/status/1", "author": "Asha\x07", "posted_at": "2026-11-20", "other": "x"}
+    submit(owner, "https://x.com/i/status/1", claims=given)
+    assert LinkSource.objects.get().claims == {
+        "post_url": "https://x.com/i/status/1",
+        "author": "Asha",
+        "posted_at": "2026-11-20",
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=42s", "https://youtu.be/dQw4w9WgXcQ?si=abc"),
+        ("https://m.youtube.com/shorts/dQw4w9WgXcQ", "youtube.com/embed/dQw4w9WgXcQ"),
+        ("https://twitter.com/asha/status/123?s=20", "https://x.com/i/web/status/123/video/1"),
+        ("http://www.videos.example/a/?b=1&utm_campaign=x", "https://videos.example/a?b=1#top"),
+    ],
+)
+def test_addresses_of_one_video_are_one(one: str, other: str) -> None:
+    assert links.key_of(one) == links.key_of(other)
+
+
+def test_different_videos_stay_different() -> None:
+    urls = [
+        "https://www.youtube.com/watch?v=dQw4w9WgXcQ",
+        "https://www.youtube.com/watch?v=dQw4w9WgXcR",
+        "https://videos.example/a?id=1",
+        "https://videos.example/a?id=2",
+        "https://x.com/i/status/1",
+        "https://x.com/i/status/2",
+        "https://videos.example/A?id=1",
+    ]
+    assert len({links.key_of(url) for url in urls}) == len(urls)
+
+
+def described(**fields: Any) -> dict[str, Any]:
+    """A video as yt-dlp describes it."""
+    return {"extractor_key": "Youtube", "webpage_url": "https://www.youtube.com/watch?v=a", "title": "T", **fields}
+
+
+def format_of(height: int, **fields: Any) -> dict[str, Any]:
+    base = {"url": f"https://files.example/{height}", "protocol": "https", "width": height * 16 // 9, "height": height}
+    return {**base, "ext": "mp4", "vcodec": "avc1", "acodec": "mp4a", "fps": 30, "filesize": height * 10_000, **fields}
+
+
+@pytest.mark.parametrize(
+    ("formats", "chosen"),
+    [
+        ([format_of(360), format_of(720), format_of(1080)], 720),
+        ([format_of(1440), format_of(1080)], 1080),
+        ([format_of(360), format_of(720, acodec="none")], 720),
+        ([format_of(360), format_of(720, fps=60)], 360),
+        ([format_of(360), format_of(720, filesize=200 << 20)], 360),
+        ([format_of(360), format_of(720, filesize=None, tbr=40_000)], 360),
+        ([format_of(360), format_of(720, vcodec="none")], 360),
+        ([format_of(360), format_of(720, protocol="rtmp")], 360),
+        ([format_of(360), format_of(720, has_drm=True)], 360),
+        ([format_of(720, protocol="m3u8_native"), format_of(720, url="https://files.example/file")], 720),
+        ([format_of(720, fps=60)], None),
+    ],
+)
+def test_the_best_file_within_the_limits_is_chosen(formats: list[dict[str, Any]], chosen: int | None) -> None:
+    video = video_sites.read_video(described(formats=formats, duration=30.0))
+    rendition = video_sites.choose(video.renditions, max_bytes=100 << 20, max_frame_rate=30)
+    assert (rendition.side if rendition else None) == chosen
+    assert rendition is None or not rendition.streamed
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (described(_type="playlist", entries=[{}, {}]), "playlist"),
+        (described(formats=[format_of(360)], is_live=True), "live"),
+        (described(formats=[format_of(360)], live_status="is_upcoming"), "live"),
+        (described(formats=[format_of(360, vcodec="none")]), "no_media"),
+        (described(formats="odd", url=7), "no_media"),
+    ],
+)
+def test_what_is_no_single_video_is_refused(found: dict[str, Any], problem: str) -> None:
+    with pytest.raises(video_sites.SiteError) as refused:
+        video_sites.read_video(found)
+    assert refused.value.problem == problem
+
+
+@pytest.mark.parametrize(
+    ("complaint", "problem"),
+    [
+        ("ERROR: [youtube] x: Private video. Sign in if you've been granted access", "private"),
+        ("ERROR: [youtube] x: Video unavailable. This video has been removed by the uploader", "not_found"),
+        ("ERROR: [youtube] x: The uploader has not made this video available in your country", "refused"),
+        ("ERROR: [generic] Unable to download webpage: HTTP Error 404: Not Found", "not_found"),
+        ("ERROR: [generic] Unable to download webpage: HTTP Error 403: Forbidden", "refused"),
+        ("ERROR: [youtube] x: This live event will begin in 3 hours.", "live"),
+        ("ERROR: Unsupported URL: https://videos.example/", "no_media"),
+        ("ERROR: [youtube] Failed to establish a new connection", "unreachable"),
+    ],
+)
+def test_what_ytdlp_says_is_understood(complaint: str, problem: str) -> None:
+    assert video_sites.problem_of(complaint) == problem
+
+
+@pytest.mark.slow
+def test_a_page_of_a_site_gives_its_video_and_what_it_says_of_it(owner: User, site: VideoSite, clip: Path) -> None:
+    url = site.add_page("abc", "/clip.mp4", duration="PT1S")
+    submit(owner, f"{url}&si=share")
+    fetched = fetch_next()
+    media, link = fetched.media, fetched.media.link
+    assert outcome(fetched) == ("queued", "", "")
+    assert media.sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert media.original_name == "Minister sings.mp4"
+    assert (link.title, link.uploader, link.site) == ("Minister sings", "Village News", "Generic")
+    assert link.uploaded == "2026-11-20T04:45:00Z"
+    assert link.fetched_with == video_sites.version()
+    assert (link.duration, link.server_address) == (1.0, "127.0.0.1")
+    assert link.headers["content-type"] == "video/mp4"
+    assert links.find_earlier(owner, url) == fetched
+
+
+@pytest.mark.slow
+def test_a_long_video_is_refused_before_it_is_fetched(owner: User, site: VideoSite) -> None:
+    submit(owner, site.add_page("long", "/clip.mp4", duration="PT12M30S"))
+    failed = fetch_next()
+    assert outcome(failed) == ("failed", Code.VIDEO_TOO_LONG, "")
+    assert (failed.media.link.duration, failed.media.original_name) == (750.0, "Minister sings")
+    assert limits.remaining(owner) == 10
+
+
+@pytest.mark.slow
+def test_a_stream_in_pieces_is_put_together(owner: User, site: VideoSite, tmp_path: Path) -> None:
+    content = make_video(tmp_path / "stream.ts", seconds=2, container="mpegts").read_bytes()
+    middle = len(content) // 2 // 188 * 188
+    site.files |= {"/0.ts": content[:middle], "/1.ts": content[middle:]}
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1", "#EXTINF:1,", "0.ts", "#EXTINF:1,", "1.ts", "#EXT-X-ENDLIST", ""]
+    site.files["/list.m3u8"] = "\n".join(lines).encode()
+    submit(owner, site.add_page("stream", "/list.m3u8"))
+    fetched = fetch_next()
+    assert outcome(fetched) == ("queued", "", "")
+    assert fetched.media.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.slow
+def test_pages_that_are_gone_say_so(owner: User, site: VideoSite) -> None:
+    submit(owner, f"{site.url}/watch?v=gone")
+    assert outcome(fetch_next()) == ("failed", Code.LINK_UNREACHABLE, "not_found")

@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "accounts",
     "media_analysis",
     "reports",
+    "twitterbot",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -177,6 +178,29 @@ SENTINEL_SIGNING_KEY_PASSPHRASE = read_given_secret("SENTINEL_SIGNING_KEY_PASSPH
 SENTINEL_CERTIFICATES_DIR = DATA_DIR / "certificates"
 SENTINEL_TIMESTAMP_URL = env("SENTINEL_TIMESTAMP_URL", default="")
 SENTINEL_TIMESTAMP_TIMEOUT_SECONDS = env.float("SENTINEL_TIMESTAMP_TIMEOUT_SECONDS", default=3.0)
+
+# The bot on X (Twitter): see docs/twitter.md. Without keys there is none.
+TWITTER_API_KEY = read_given_secret("TWITTER_API_KEY")
+TWITTER_API_SECRET = read_given_secret("TWITTER_API_SECRET")
+TWITTER_ACCESS_TOKEN = read_given_secret("TWITTER_ACCESS_TOKEN")
+TWITTER_ACCESS_TOKEN_SECRET = read_given_secret("TWITTER_ACCESS_TOKEN_SECRET")
+TWITTER_API_URL = env("TWITTER_API_URL", default="https://api.twitter.com")
+# The servers on which X keeps videos and photos.
+TWITTER_MEDIA_ORIGINS = env.list(
+    "TWITTER_MEDIA_ORIGINS", default=["https://video.twimg.com", "https://pbs.twimg.com"]
+)
+TWITTER_POLL_SECONDS = env.float("TWITTER_POLL_SECONDS", default=60.0)
+TWITTER_TIMEOUT_SECONDS = env.float("TWITTER_TIMEOUT_SECONDS", default=10.0)
+TWITTER_RETRY_SECONDS = env.float("TWITTER_RETRY_SECONDS", default=30.0)
+# How long X may take to show what it was sent.
+TWITTER_DOUBT_SECONDS = env.float("TWITTER_DOUBT_SECONDS", default=15.0)
+# Against floods; 0 is no limit.
+TWITTER_HOURLY_PER_AUTHOR = env.int("TWITTER_HOURLY_PER_AUTHOR", default=10)
+TWITTER_HOURLY_ANSWERS = env.int("TWITTER_HOURLY_ANSWERS", default=200)
+TWITTER_PER_CONVERSATION = env.int("TWITTER_PER_CONVERSATION", default=3)
+# X bills each post read and each sent. 0 is no limit.
+TWITTER_MONTHLY_READS = env.int("TWITTER_MONTHLY_READS", default=20000)
+TWITTER_MONTHLY_POSTS = env.int("TWITTER_MONTHLY_POSTS", default=5000)
 
 # Languages
 LANGUAGE_CODE = "en"

@@ -27,6 +27,7 @@ urlpatterns = [
     path("", include("media_analysis.urls")),
     path("", include("reports.urls")),
     path("accounts/", include("accounts.urls")),
+    path("accounts/x/", include("twitterbot.urls")),
     path("api/v1/", include("accounts.api_urls")),
     path("api/v1/", include("media_analysis.api_urls")),
     path("api/v1/", include("reports.api_urls")),

@@ -170,6 +170,7 @@ def test_pages_for_everybody_have_no_unmarked_text(client: Client, path: str) ->
         "/analyses/new/",
         "/accounts/",
         "/accounts/delete/",
+        "/accounts/x/",
         "/accounts/password/",
         "/accounts/password/done/",
         "/notifications/",

@@ -384,8 +384,8 @@ class FeedbackAdmin(ReadOnlyAdmin):
         if feedback.consent_at is None:
             return gettext("Its owner has not consented: nobody but the owner may see it.")
         names = [stored.rpartition("/")[2] for stored in feedback.analysis.evidence]
-        # Whole frames first, then what the network looked at, then the faces.
-        order = {"labelled": 0, "frame": 1, "heat": 2, "crop": 3}
+        # Whole frames first, then what the network looked at, then the faces, then every frame once more, small.
+        order = {"labelled": 0, "frame": 1, "heat": 2, "crop": 3, "sample": 4}
         names.sort(key=lambda name: order[name.removesuffix(".jpg").partition("-")[0]])
         urls = [(reverse("admin:media_analysis_feedback_evidence", args=[feedback.pk, name]), name) for name in names]
         link = format_html(

@@ -1,4 +1,6 @@
-"""The pictures that go with a result: face crops, key frames, a photo with its faces boxed, as JPEG in the storage.
+"""The pictures that go with a result: JPEG files in the storage.
+
+Face crops, key frames, small copies of a video's sampled frames, a photo with its faces boxed.
 
 Each try of an analysis has a folder of its own, so that a late try never touches the pictures of the one that counted.
 """
@@ -16,7 +18,7 @@ from media_analysis.models import Analysis
 
 # The photo with its faces boxed and their scores written on it; videos have none.
 LABELLED_NAME = "labelled.jpg"
-NAME_PATTERN = r"(?:(?:crop|heat)-\d+-\d+|frame-\d+|labelled)\.jpg"
+NAME_PATTERN = r"(?:(?:crop|heat)-\d+-\d+|(?:frame|sample)-\d+|labelled)\.jpg"
 # Sampled frames of a try under way, which only those who watch it see.
 PREVIEW_PREFIX = "preview-"
 
@@ -34,6 +36,11 @@ def heat_name(track: int, frame: int) -> str:
 def frame_name(frame: int) -> str:
     """A whole frame, without boxes drawn on it."""
     return f"frame-{frame}.jpg"
+
+
+def sample_name(frame: int) -> str:
+    """A frame that was looked at, small, without boxes drawn on it; photos have none."""
+    return f"sample-{frame}.jpg"
 
 
 def store(analysis: Analysis, pictures: Mapping[str, bytes]) -> list[str]:

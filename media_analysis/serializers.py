@@ -35,8 +35,8 @@ from ml.contracts import (
 )
 
 MAX_PAGE_SIZE = 100
-PICTURE_KINDS = ["frame", "crop", "heat", "labelled"]
-PICTURE_NAME = re.compile(r"(?P<kind>crop|heat|frame|labelled)(?:-(?P<first>\d+))?(?:-(?P<second>\d+))?\.jpg")
+PICTURE_KINDS = ["frame", "sample", "crop", "heat", "labelled"]
+PICTURE_NAME = re.compile(r"(?P<kind>crop|heat|frame|sample|labelled)(?:-(?P<first>\d+))?(?:-(?P<second>\d+))?\.jpg")
 
 
 def _choices(kind: Any) -> list[str]:
@@ -449,8 +449,8 @@ class PictureOutput(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Where it is, as a path on this site.")
     kind = serializers.ChoiceField(
         choices=PICTURE_KINDS,
-        help_text="A whole frame, a face cut out, the same with what the network looked at, or the photo with each "
-        "face boxed and its score.",
+        help_text="A whole frame, a small one, a face cut out, the same with what the network looked at, or the photo "
+        "with each face boxed and its score.",
     )
     track = serializers.IntegerField(allow_null=True, help_text="Which person; null for whole frames.")
     frame = serializers.IntegerField(allow_null=True, help_text="Index of the frame; null for the labelled photo.")

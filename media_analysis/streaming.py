@@ -96,6 +96,9 @@ def answer_with_file(request: HttpRequest, media: Media, *, actor: User | None, 
     Recorded in the custody log, once for all the ranges of a playback or download. Raises ``not_found`` where the file
     is gone, and ``range_not_satisfiable``.
     """
+    if not media.file:
+        # Still to be fetched from where it is, or never to be had there.
+        raise SentinelError(Code.NOT_FOUND)
     content_type = content_type_of(media)
     download = download or content_type == ANY_TYPE
     headers = {

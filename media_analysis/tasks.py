@@ -12,7 +12,7 @@ from django.conf import settings
 
 from accounts.errors import Code
 from media_analysis import evidence, health, live, services
-from media_analysis.models import Analysis
+from media_analysis.models import Analysis, Media
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from ml.contracts import AnalysisError, SampledFrame
 from ml.detectors.registry import Detector, load_detector
@@ -48,7 +48,7 @@ def run_analysis(pk: int) -> None:
 def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Run the chosen detector over the file; returns the result as stored, and the evidence pictures by name."""
     detector = chosen_detector()
-    pictures = Pictures()
+    pictures = Pictures(samples=analysis.media.kind == Media.Kind.VIDEO)
     path = services.media_path(analysis.media)
     thresholds = detector.spec.thresholds
     shown = live.ThresholdsPayload(fake=thresholds.fake, real=thresholds.real, frame=thresholds.frame)
@@ -81,13 +81,15 @@ def face_detector() -> FaceDetector:
 
 
 class Pictures:
-    """Collects what a result page shows: an :class:`ml.evidence.EvidenceSink`."""
+    """Collects what a result page shows: an :class:`ml.evidence.EvidenceSink`. A photo needs no `samples` of itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, samples: bool) -> None:
+        self._samples = samples
         self.by_name: dict[str, bytes] = {}
 
     def add_frame(self, frame: SampledFrame, jpeg: bytes, faces: Sequence[JudgedFace]) -> None:
-        """Not kept: the key frames are."""
+        if self._samples:
+            self.by_name[evidence.sample_name(frame.index)] = jpeg
 
     def add_crop(self, track: int, frame: int, jpeg: bytes) -> None:
         self.by_name[evidence.crop_name(track, frame)] = jpeg

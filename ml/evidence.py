@@ -22,12 +22,15 @@ Picture = NDArray[np.uint8]
 
 # Longest sides in pixels.
 PREVIEW_SIZE = 640
+SAMPLE_SIZE = 480
 KEY_FRAME_SIZE = 1280
 CROP_SIZE = 160
 HEAT_MAP_SIZE = 320
 # So many of the most suspicious frames are key frames.
 KEY_FRAMES = 6
 JPEG_QUALITY = 88
+# Sampled frames are kept for as long as the result: enough to see which moment it is and whose face.
+SAMPLE_QUALITY = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class EvidenceSink(Protocol):
     """
 
     def add_frame(self, frame: SampledFrame, jpeg: bytes, faces: Sequence[JudgedFace]) -> None:
-        """A sampled frame, at most 640 pixels wide or high, with its judged faces (none, one or more)."""
+        """A sampled frame, at most 480 pixels wide or high and not of the best quality, with its judged faces (none, one or more)."""
 
     def add_crop(self, track: int, frame: int, jpeg: bytes) -> None:
         """A judged face as the network saw it, with its surroundings, at most 160 pixels wide or high."""
@@ -100,10 +103,10 @@ def shrink(picture: Picture, size: int) -> Picture:
     return np.asarray(cv2.resize(picture, new_size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def to_jpeg(picture: Picture) -> bytes:
+def to_jpeg(picture: Picture, quality: int = JPEG_QUALITY) -> bytes:
     """RGB uint8 (height, width, 3) → JPEG."""
     done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     if not done:
         raise ValueError(f"no JPEG of a picture of shape {picture.shape}")

@@ -49,6 +49,8 @@ from ml.evidence import (
     KEY_FRAME_SIZE,
     KEY_FRAMES,
     PREVIEW_SIZE,
+    SAMPLE_QUALITY,
+    SAMPLE_SIZE,
     EvidenceSink,
     JudgedFace,
     from_jpeg,
@@ -648,8 +650,8 @@ def _show(evidence: EvidenceSink | None, sample: _Sample, faces: list[_Face], ju
     for rank, found in enumerate(sample.looked):
         places = [place for place, face in enumerate(faces) if face.rank == rank]
         if found.picture is not None:
-            preview = to_jpeg(shrink(from_jpeg(found.picture), PREVIEW_SIZE))
-            evidence.add_frame(found.frame, preview, [judged[place] for place in places])
+            small = to_jpeg(shrink(from_jpeg(found.picture), SAMPLE_SIZE), SAMPLE_QUALITY)
+            evidence.add_frame(found.frame, small, [judged[place] for place in places])
         for place in places:
             crop = to_jpeg(shrink(faces[place].crop, CROP_SIZE))
             evidence.add_crop(faces[place].track, found.frame.index, crop)

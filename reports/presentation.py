@@ -13,6 +13,7 @@ from media_analysis.models import Analysis
 from media_analysis.wording import reason_text, verdict_text
 from reports.curve import Curve, draw_curve
 from reports.error_rates import ShownRates, show_error_rates
+from reports.playback import Playback, prepare_playback
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ class FrameBox:
 
 @dataclass(frozen=True, slots=True)
 class KeyFrame:
-    """A whole frame that was kept, with the boxes to draw over it. ``font_size`` and the strokes suit its size."""
+    """A whole frame that was kept, with the boxes to draw over it. ``font_size`` and the strokes suit its size.
+
+    ``heat_url`` is the heat map over the face of ``heat_person``, ``heat_face_url`` the same face without it.
+    """
 
     frame: int
     time: float
@@ -65,6 +69,7 @@ class KeyFrame:
     stroke: int
     heat_url: str
     heat_person: int
+    heat_face_url: str
     rim: int
 
 
@@ -108,6 +113,7 @@ class Report:
     persons: tuple[Person, ...]
     key_frames: tuple[KeyFrame, ...]
     curve: Curve | None
+    playback: Playback | None
     thresholds: dict[str, float]
     frame_percent: float
     settings: tuple[tuple[str, str], ...]
@@ -140,6 +146,7 @@ def present(analysis: Analysis) -> Report:
         persons=tuple(_person(analysis, track, kept, frame_threshold, decides=track is worst) for track in tracks),
         key_frames=_key_frames(analysis, tracks, kept, frame_threshold),
         curve=draw_curve(tracks, thresholds, analysis.media.duration) if analysis.media.kind == "video" else None,
+        playback=_playback(analysis, found, kept, frame_threshold) if analysis.media.kind == "video" else None,
         thresholds=thresholds,
         frame_percent=100 * frame_threshold,
         settings=_flatten(settings),
@@ -154,6 +161,15 @@ def present(analysis: Analysis) -> Report:
         case=case_rows(case_of(analysis)),
         labelled_url=_url(analysis, evidence.LABELLED_NAME, kept),
     )
+
+
+def _playback(analysis: Analysis, found: dict[str, Any], kept: set[str], frame_threshold: float) -> Playback:
+    def url_of(frame: int) -> str:
+        # Of videos examined before all frames were kept, there are the key frames.
+        names = (evidence.sample_name(frame), evidence.frame_name(frame))
+        return next((_url(analysis, name, kept) for name in names if name in kept), "")
+
+    return prepare_playback(found, analysis.media.duration, frame_threshold=frame_threshold, url_of=url_of)
 
 
 def _votes(found: dict[str, Any], tracks: list[dict[str, Any]]) -> tuple[Votes, ...]:
@@ -218,18 +234,23 @@ def _key_frames(
             font_size=font_size,
             stroke=max(font_size // 6, 1),
             rim=max(font_size // 6, 1) * 2,
-            heat_url=heats.get(frame, ("", 0))[0],
-            heat_person=heats.get(frame, ("", 0))[1],
+            heat_url=heats.get(frame, ("", "", 0))[0],
+            heat_face_url=heats.get(frame, ("", "", 0))[1],
+            heat_person=heats.get(frame, ("", "", 0))[2],
         )
         for frame, faces in sorted(faces_by_frame.items())
         if evidence.frame_name(frame) in kept
     )
 
 
-def _heat_maps(analysis: Analysis, tracks: list[dict[str, Any]], kept: set[str]) -> dict[int, tuple[str, int]]:
-    """Frame → address of the heat map that was kept of one of its faces, and that person's number."""
+def _heat_maps(analysis: Analysis, tracks: list[dict[str, Any]], kept: set[str]) -> dict[int, tuple[str, str, int]]:
+    """Frame → addresses of the heat map that was kept of one of its faces and of that face, and the person's number."""
     return {
-        face["frame"]: (_url(analysis, name, kept), track["index"] + 1)
+        face["frame"]: (
+            _url(analysis, name, kept),
+            _url(analysis, evidence.crop_name(track["index"], face["frame"]), kept),
+            track["index"] + 1,
+        )
         for track in tracks
         for face in track["faces"]
         if (name := evidence.heat_name(track["index"], face["frame"])) in kept

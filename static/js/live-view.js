@@ -1,20 +1,13 @@
 // The frames of an examination as they are judged: the newest one large with a box on each face, all of them small in a
 // strip, and the curve of the scores. Fed by live.js with events and pictures as docs/live.md describes them.
 
+import { drawBox, make, sizesFor } from "./face-boxes.js";
 import { drawCurve } from "./live-curve.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 // European digits, as everywhere on the site; some languages would get their own.
 const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
 const oneDigit = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-
-const make = (name, attributes = {}, text = "") => {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (text) element.textContent = text;
-  return element;
-};
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
@@ -174,9 +167,8 @@ export class LiveView {
     image.setAttribute("width", width);
     image.setAttribute("height", height);
     if (image.getAttribute("href") !== source) image.setAttribute("href", source);
-    const fontSize = Math.max(Math.round(Math.min(width, height) / 15), 8);
-    const stroke = Math.max(Math.round(fontSize / 6), 1);
-    picture.replaceChildren(image, ...frame.faces.flatMap((face, place) => this.box(face, place + 1, fontSize, stroke)));
+    const sizes = sizesFor(width, height);
+    picture.replaceChildren(image, ...frame.faces.flatMap((face, place) => this.box(face, place + 1, sizes)));
     title.textContent = this.isVideo
       ? fill(this.texts.textFrame, { time: oneDigit.format(frame.time) })
       : this.texts.textPhoto;
@@ -191,27 +183,10 @@ export class LiveView {
     );
   }
 
-  box(face, number, fontSize, stroke) {
-    const [x1, y1, x2, y2] = face.box;
-    const place = { x: x1, y: y1, width: x2 - x1, height: y2 - y1 };
-    const rim = make("rect", { class: "box-rim", ...place, "stroke-width": stroke * 2 });
-    const line = make("rect", { class: "box", ...place, "stroke-width": stroke });
-    if (this.isFake(face)) line.classList.add("box-fake");
-    else if (face.score === null) line.setAttribute("stroke-dasharray", `${stroke} ${stroke * 2}`);
-    else line.setAttribute("stroke-dasharray", `${fontSize} ${stroke}`);
-    const score = face.score === null ? "…" : this.percent(face.score);
-    const label = make(
-      "text",
-      {
-        class: "box-label",
-        x: x1,
-        y: Math.max(y1 - Math.round(fontSize / 3), fontSize),
-        "font-size": fontSize,
-        "stroke-width": stroke,
-      },
-      `${whole.format(face.person ?? number)}: ${score}`,
-    );
-    return [rim, line, label];
+  box(face, number, sizes) {
+    const judged = face.score !== null;
+    const label = `${whole.format(face.person ?? number)}: ${judged ? this.percent(face.score) : "…"}`;
+    return drawBox({ box: face.box, label, judged, fake: this.isFake(face) }, sizes);
   }
 
   isFake(face) {

@@ -183,6 +183,9 @@ def test_a_deleted_or_lost_file_is_not_there(as_owner: Client, owner: User, medi
     default_storage.delete(str(media.file))
     assert as_owner.get(path_of(media)).status_code == 404
     another = make_original(owner)
+    unfetched = make_media(owner, file="")
+    make_done(owner, media=unfetched)
+    assert as_owner.get(path_of(unfetched)).status_code == 404
     Media.objects.filter(pk=another.pk).update(deleted_at=timezone.now())
     assert as_owner.get(path_of(another)).status_code == 404
 

@@ -38,7 +38,10 @@ def test_a_clip_ends_with_a_verdict_and_its_evidence(detector: Path, as_owner: C
     assert len(analysis.tracks) == 1
     assert len(analysis.tracks[0]["faces"]) == 32
     kinds = {name.rpartition("/")[2].split("-")[0] for name in analysis.evidence}
-    assert kinds == {"crop", "frame", "heat"}
+    assert kinds == {"crop", "frame", "heat", "sample"}
+    assert [f"sample-{frame['index']}.jpg" for frame in analysis.result["frames"]] == [
+        name for stored in analysis.evidence if (name := stored.rpartition("/")[2]).startswith("sample")
+    ]
     assert all(default_storage.open(name).read(2) == b"\xff\xd8" for name in analysis.evidence)
     assert len(analysis.weights_sha256[0]) == 64
 

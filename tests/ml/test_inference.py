@@ -91,6 +91,14 @@ def test_every_face_gets_a_crop_and_every_frame_a_picture(judged: Any) -> None:
     assert evidence.faces[0][0].face == result.tracks[0].faces[0]
 
 
+def test_sampled_frames_are_small(tmp_path: Path, tiny: Detector, finder: FaceDetector) -> None:
+    sink = Evidence()
+    clip = make_face_video(tmp_path / "a.mp4", size=(960, 540), zoom=2.0, count=4)
+    analyze_video(clip, tiny, face_detector=finder, evidence=sink, frames=4, stability=False)
+    assert {from_jpeg(jpeg).shape for jpeg in sink.frames.values()} == {(270, 480, 3)}
+    assert {from_jpeg(jpeg).shape for jpeg in sink.key_frames.values()} == {(540, 960, 3)}
+
+
 def test_key_frames_are_the_most_suspicious(judged: Any) -> None:
     result, evidence, _ = judged
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import AnonRateThrottle, SimpleRateThrottle, UserRateThrottle
 
@@ -72,3 +73,23 @@ class SignUpPerAddress(_Reported, SimpleRateThrottle):
 
     def get_cache_key(self, request: Request, view: Any) -> str | None:
         return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
+
+
+class ChecksPerAddress(_Reported, SimpleRateThrottle):
+    """Documents that are checked for one address, logged in or not, on the page and by the API."""
+
+    setting = "SENTINEL_CHECK_RATE"
+    scope = "check"
+
+    def get_cache_key(self, request: Request, view: Any) -> str | None:
+        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
+
+
+def hold_to(throttle_class: type[_Reported], request: HttpRequest) -> None:
+    """Count a request for a page as the API counts its own. Raises ``rate_limited``."""
+    throttle = throttle_class()
+    if not throttle.allow_request(Request(request), view=None):
+        # Django REST framework reads this module while that one is being loaded.
+        from accounts.api_errors import too_many_requests
+
+        raise too_many_requests(throttle.wait())

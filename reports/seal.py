@@ -68,11 +68,11 @@ class State(StrEnum):
     CHANGED = "changed"
     """It names a trusted key and does not fit: content or signature were changed."""
     OTHER_KEY = "other_key"
-    """The key is none of the trusted ones."""
+    """It fits, and the key is none of the trusted ones."""
     CUT_OFF = "cut_off"
     """The end is missing."""
     UNREADABLE = "unreadable"
-    """What should be a signature is none."""
+    """What should be a signature is none, or neither fits nor names a trusted key."""
     UNSIGNED = "unsigned"
     """A PDF without a signature."""
     NOT_A_PDF = "not_a_pdf"
@@ -123,9 +123,26 @@ def identity() -> Identity:
     return _read_identity(settings.SENTINEL_SIGNING_KEY, settings.SENTINEL_SIGNING_KEY_PASSPHRASE)
 
 
+def require_settings() -> None:
+    """Raises ImproperlyConfigured where the settings of the seal can't be understood."""
+    identity()
+    url = settings.SENTINEL_TIMESTAMP_URL
+    if url and not re.match(r"https?://[^/\s]", url):
+        raise ImproperlyConfigured("SENTINEL_TIMESTAMP_URL is no address that begins with http:// or https://")
+
+
 def certificate_pem() -> str:
     """The certificate of the key that signs now, for those who check signatures with other tools."""
     return identity().certificate.public_bytes(Encoding.PEM).decode()
+
+
+def certificates_pem() -> str:
+    """The certificates of all keys that signed here; that of the present one, and who vouch for it, come first."""
+    own = identity()
+    earlier = [found for mark, found in known_certificates().items() if mark != own.fingerprint]
+    return "".join(
+        found.public_bytes(Encoding.PEM).decode() for found in (own.certificate, *own.chain, *reversed(earlier))
+    )
 
 
 def certificate_fingerprint() -> str:
@@ -319,12 +336,13 @@ def _timestamper() -> Any:
 @contextmanager
 def _told_as_seal_error() -> Iterator[None]:
     """Raises SealError for whatever goes wrong inside: the document, the key, or an answer that is no time stamp."""
+    from pyhanko.pdf_utils.misc import PdfError
     from pyhanko.sign.general import SigningError
     from pyhanko.sign.timestamps.common_utils import TimestampRequestError
 
     try:
         yield
-    except (TimestampRequestError, SigningError, ValueError, TypeError, KeyError, AssertionError) as error:
+    except (PdfError, TimestampRequestError, SigningError, ValueError, TypeError, KeyError, AssertionError) as error:
         raise SealError(str(error) or repr(error)) from error
 
 
@@ -368,7 +386,8 @@ def check_pdf(pdf: bytes, trusted: Collection[str] | None = None) -> Check:
 _BYTE_RANGE = re.compile(
     rb"/ByteRange\s{0,8}\[\s{0,8}(\d{1,10})\s{1,8}(\d{1,10})\s{1,8}(\d{1,10})\s{1,8}(\d{1,10})\s{0,8}\]"
 )
-_HEXADECIMAL = re.compile(rb"[0-9a-fA-F]*")
+# Not both kinds of letters: nobody writes so, and it would be a change that the signature does not notice.
+_HEXADECIMAL = re.compile(rb"[0-9a-f]*|[0-9A-F]*")
 # Of several signatures that one is told which says most about this site.
 _RANK = [
     State.INTACT,
@@ -428,16 +447,20 @@ def _check_cms(
     known = fingerprint in trusted
     try:
         fits = _fits(parts, digest) and not encoded[len(signature.dump()) :].strip(b"\0")
+        # Others write what is not signed in their own ways; here it is always the same.
+        fits = fits and (not known or _is_as_written_here(signature["content"], parts))
         stamp = _check_timestamp(parts) if fits else None
     except Exception as error:  # noqa: BLE001 -- as above
         logger.info("A signature does not fit: %r", error)
         fits, stamp = False, None
-    signer = _name_in(parts.certificate)
-    if not known:
-        return Check(State.OTHER_KEY, fingerprint, signer)
-    if not fits:
-        return Check(State.CHANGED, fingerprint, signer)
-    return Check(State.INTACT, fingerprint, signer, *(stamp or ()))
+    states = {
+        (True, True): State.INTACT,
+        (True, False): State.OTHER_KEY,
+        (False, True): State.CHANGED,
+        (False, False): State.UNREADABLE,
+    }
+    state = states[fits, known]
+    return Check(state, fingerprint, _name_in(parts.certificate), *(stamp or ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +486,35 @@ def _parts_of(signed_data: Any) -> _Parts:
     )
 
 
+def _is_as_written_here(signed_data: Any, parts: _Parts) -> bool:
+    """Whether what a signature does not protect, in it and around it, is as it was when it was made."""
+    from asn1crypto import cms
+
+    (algorithm,) = signed_data["digest_algorithms"]
+    unsigned = [attribute["type"].native for attribute in parts.signer["unsigned_attrs"] or ()]
+    again = cms.SignerInfo(
+        {
+            "version": "v1",
+            "sid": cms.SignerIdentifier({"issuer_and_serial_number": _name_and_number(parts.certificate)}),
+            **{name: parts.signer[name] for name in ("digest_algorithm", "signature_algorithm", "signed_attrs")},
+            "signature": parts.signer["signature"],
+            **({"unsigned_attrs": parts.signer["unsigned_attrs"]} if unsigned else {}),
+        }
+    )
+    return bool(
+        again.dump() == parts.signer.dump()
+        and unsigned in ([], ["signature_time_stamp_token"])
+        and algorithm.dump() == parts.signer["digest_algorithm"].dump()
+        and (signed_data["version"].native, parts.content_type, parts.content.native) == ("v1", "data", None)
+    )
+
+
+def _name_and_number(certificate: Any) -> Any:
+    from asn1crypto import cms
+
+    return cms.IssuerAndSerialNumber({"issuer": certificate.issuer, "serial_number": certificate.serial_number})
+
+
 def _fits(parts: _Parts, digest: Callable[[str], bytes]) -> bool:
     from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 
@@ -482,7 +534,17 @@ def _check_timestamp(parts: _Parts) -> tuple[datetime, str] | None:
     ]
     if not tokens:
         return None
-    stamp = _parts_of(tokens[0]["content"])
+    signed_data = tokens[0]["content"]
+    stamp = _parts_of(signed_data)
+    # Not signed, but always so (RFC 3161, RFC 5652).
+    if (signed_data["version"].native, stamp.signer["version"].native, stamp.content_type) != ("v3", "v1", "tst_info"):
+        raise ValueError("the time stamp is none")
+    algorithms = [*signed_data["digest_algorithms"], stamp.signer["digest_algorithm"]]
+    if any(found["algorithm"].native not in DIGESTS or found["parameters"].contents for found in algorithms):
+        raise ValueError("the time stamp names an unknown algorithm")
+    named = stamp.signer["sid"]
+    if named.name == "issuer_and_serial_number" and named.chosen.dump() != _name_and_number(stamp.certificate).dump():
+        raise ValueError("the time stamp spells its authority's name otherwise")
     encoded: bytes = stamp.content.contents
     told = stamp.content.parsed
     imprint = told["message_imprint"]

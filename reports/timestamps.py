@@ -70,7 +70,7 @@ class BoundedTimeStamper(TimeStamper):
 
 def _post(url: str, body: bytes, seconds: float) -> bytes:
     headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
-    request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 -- see reports.checks
+    request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 -- seal.require_settings
     with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
         content_type = response.headers.get_content_type()
         if content_type != "application/timestamp-reply":

@@ -71,6 +71,7 @@ OPERATION_IDS: dict[tuple[str, str], str] = {
     ("get", "/api/v1/analyses/{public_id}/feedback/"): "get_feedback",
     ("put", "/api/v1/analyses/{public_id}/feedback/"): "give_feedback",
     ("get", "/api/v1/analyses/{public_id}/report/"): "get_report",
+    ("post", "/api/v1/check/"): "check_document",
     ("get", "/api/v1/receipts/"): "list_receipts",
     ("get", "/api/v1/uploads/"): "list_uploads",
     ("post", "/api/v1/uploads/"): "begin_upload",

@@ -333,6 +333,7 @@ REST_FRAMEWORK = {
 # Requests in a period (s, min, hour, day); empty for no limit.
 SENTINEL_API_RATE_USER = env("SENTINEL_API_RATE_USER", default="300/min")
 SENTINEL_API_RATE_ANONYMOUS = env("SENTINEL_API_RATE_ANONYMOUS", default="60/min")
+SENTINEL_CHECK_RATE = env("SENTINEL_CHECK_RATE", default="30/min")
 SENTINEL_API_RATE_SIGN_UP = env("SENTINEL_API_RATE_SIGN_UP", default="30/hour")
 # Tokens of the phone apps. A log-in is an AppSession that all its tokens name; see accounts/tokens.py.
 SIMPLE_JWT = {

@@ -154,6 +154,8 @@ def states(owner: User) -> Iterator[Analysis]:
         "/models/",
         "/models/sentinel-lite/",
         "/developers/",
+        "/check/",
+        "/check/?d=000000000000000000000000",
         "/offline/",
         "/no/such/page/",
     ],

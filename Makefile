@@ -16,7 +16,7 @@ unexport PYTHONPATH
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow check format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql check format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -57,6 +57,9 @@ test-slow: setup-dev messages ## Run the tests that load large networks or kill 
 
 test-browser: setup-dev messages ## Run the tests in Chromium
 	pytest -m browser
+
+test-postgresql: setup-dev messages ## Run the tests of the application on a PostgreSQL server of their own
+	scripts/test_on_postgresql
 
 check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
 	ruff format --check .

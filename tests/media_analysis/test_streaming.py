@@ -290,6 +290,8 @@ def test_a_file_that_became_shorter_breaks_the_answer_off() -> None:
         asyncio.run(read())
 
 
+# Closing an answer by hand closes the connection to the database too, which a test in a transaction would need again.
+@pytest.mark.django_db(transaction=True)
 def test_the_file_is_closed_when_the_answer_is(as_owner: Client, media: Media, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Any] = []
     real = default_storage.open

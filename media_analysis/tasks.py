@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 
 from accounts.errors import Code
@@ -21,6 +23,9 @@ from ml.faces.detection import FaceDetector
 from ml.inference import analyze
 
 logger = logging.getLogger(__name__)
+
+# Pixels; large enough for the search for faces to go through its first network.
+WARM_UP_SIDE = 256
 
 
 def run_analysis(pk: int) -> None:
@@ -78,6 +83,24 @@ def chosen_detector() -> Detector:
 @lru_cache(maxsize=1)
 def face_detector() -> FaceDetector:
     return FaceDetector(device=chosen_detector().device)
+
+
+def warm_up() -> None:
+    """Load everything and use it once, so that the first file in the life of a worker process is not the slowest.
+
+    What is wrong with the detector is told by the first analysis, as ever.
+    """
+    began = time.monotonic()
+    picture = np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), dtype=np.uint8)
+    try:
+        detector = chosen_detector()
+        detector.score([picture])
+        detector.heat_map(picture)
+        face_detector().detect([picture])
+    except AnalysisError:
+        logger.exception("The detector could not be warmed up")
+        return
+    logger.info("Warmed up in %.1f s", time.monotonic() - began)
 
 
 class Pictures:

@@ -10,12 +10,16 @@ from unittest.mock import patch
 import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
+from django.utils.module_loading import import_string
 
 from accounts import limits
 from accounts.models import User
 from media_analysis import tasks
+from media_analysis.management.commands import run_worker
 from media_analysis.models import Analysis
 from ml import inference
+from ml.detectors.registry import Detector
+from ml.faces.detection import FaceDetector
 from tests.media_analysis.test_commands import classify
 from tests.media_analysis.test_submit import upload
 from tests.media_factory import make_face_video, make_video
@@ -130,3 +134,26 @@ def test_deleting_in_the_middle_stops_the_job(detector: Path, as_owner: Client, 
         tasks.run_analysis(analysis.pk)
     assert not Analysis.objects.exists()
     assert not [path for path in Path(default_storage.path("")).rglob("*") if path.is_file()]
+
+
+def test_a_worker_has_everything_loaded_and_used_once_before_its_first_file(detector: Path) -> None:
+    assert import_string(run_worker.WARM_UP) is tasks.warm_up
+    tasks.chosen_detector.cache_clear()
+    tasks.face_detector.cache_clear()
+    with (
+        patch.object(Detector, "score", autospec=True, side_effect=Detector.score) as score,
+        patch.object(FaceDetector, "detect", autospec=True, side_effect=FaceDetector.detect) as detect,
+    ):
+        run_worker.warm_up(sender="django_q", proc_name="Process-1")
+    assert (score.call_count, detect.call_count) == (1, 1)
+    assert score.call_args.args[0] is tasks.chosen_detector()
+    assert detect.call_args.args[0] is tasks.face_detector()
+
+
+def test_a_detector_that_cannot_be_loaded_is_told_by_the_first_file_not_by_the_start(
+    detector: Path, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.SENTINEL_DETECTOR = "nothing"
+    tasks.chosen_detector.cache_clear()
+    tasks.warm_up()
+    assert "could not be warmed up" in caplog.text

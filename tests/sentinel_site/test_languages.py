@@ -89,3 +89,28 @@ def test_dates_are_written_in_one_way(client: Client, settings: Any) -> None:
         with translation.override(language):
             shown = formats.date_format(when, "DATETIME_FORMAT")
         assert re.fullmatch(r"3 \S+ 2026, 18:05", shown), language
+
+
+@pytest.mark.parametrize(
+    ("language", "platform", "script"),
+    [("ml", '"Linux"', "malayalam"), ("mr", '"Linux"', "devanagari"), ("hi", '"Android"', ""), ("en", '"Linux"', "")],
+)
+def test_letters_are_fetched_at_once_where_a_device_is_likely_to_lack_them(
+    client: Client, language: str, platform: str, script: str
+) -> None:
+    page = client.get("/", headers={"Accept-Language": language, "Sec-CH-UA-Platform": platform}).content.decode()
+    found = re.findall(r'rel="preload"\s+href="/static/(\S+?)"', page)
+    names = [f"vendor/noto-sans/noto-sans-{script}-{weight}-normal.woff2" for weight in (400, 700)]
+    assert found == (names if script else [])
+    assert all((Path(__file__).parents[2] / "static" / name).is_file() for name in found)
+
+
+def test_the_fonts_of_the_menu_hold_the_letters_of_all_names(settings: Any) -> None:
+    styles = (Path(__file__).parents[2] / "static/css/languages.css").read_text(encoding="utf-8")
+    held = "".join(
+        chr(int(code, 16))
+        for part in re.findall(r'family: "Language names";.*?unicode-range: ([^;]*);', styles, re.DOTALL)
+        for code in re.findall(r"U\+([0-9A-F]+)", part)
+    )
+    for _, name in settings.LANGUAGES:
+        assert {letter for letter in name if not letter.isascii()} <= set(held), name

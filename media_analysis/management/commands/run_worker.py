@@ -27,6 +27,7 @@ EXIT_TRY_AGAIN = 75
 TIDY_SECONDS = 5.0
 SWEEP_SECONDS = 600.0
 PR_SET_PDEATHSIG = 1
+WARM_UP = "media_analysis.tasks.warm_up"
 
 
 class Command(BaseCommand):
@@ -38,6 +39,7 @@ class Command(BaseCommand):
             sys.exit(EXIT_CONFIGURATION)
         if sys.platform == "linux":
             os.register_at_fork(after_in_child=die_with_parent)
+        post_spawn.connect(warm_up, dispatch_uid="media_analysis.run_worker")
         services.tell_queue_again()
         # A connection must not be shared with the processes that are forked now.
         connections.close_all()
@@ -106,6 +108,11 @@ def detector_loads() -> bool:
     command = [sys.executable, "-m", "ml.detectors.check", settings.SENTINEL_DETECTOR]
     command += [str(path) for path in settings.SENTINEL_DETECTOR_WEIGHTS]
     return subprocess.run(command, cwd=settings.BASE_DIR, check=False).returncode == 0  # noqa: S603 -- our own module
+
+
+def warm_up(**_of_the_signal: Any) -> None:
+    """In a process that will examine files, before it takes the first: only there may torch be imported."""
+    import_string(WARM_UP)()
 
 
 def die_with_parent() -> None:

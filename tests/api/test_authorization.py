@@ -5,6 +5,7 @@ The table is complete: the resolver is walked, and an address or method without 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from accounts import tokens
 from accounts.answers import is_api
 from accounts.models import AppSession, PushDevice, User
-from media_analysis import resumable
+from media_analysis import cards, resumable
 from media_analysis.evidence import LABELLED_NAME
 from media_analysis.models import Analysis, Media, Notification, Submission
 from tests.conftest import PASSWORD, make_user
@@ -241,6 +242,18 @@ TABLE: dict[str, Row] = {
 def with_feedback(world: World) -> str:
     make_feedback(world.video)
     return analysis(world, "feedback/")
+
+
+def with_card(world: World) -> str:
+    cards.publish(world.video, by=world.owner)
+    return analysis(world, "card/")
+
+
+def with_its_file(world: World) -> str:
+    """What is handed out as evidence must be what was received."""
+    world.video.media.sha256 = hashlib.sha256(b"bytes").hexdigest()
+    world.video.media.save(update_fields=["sha256"])
+    return analysis(world, "package/")
 
 
 def routes(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:

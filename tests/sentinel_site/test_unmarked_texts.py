@@ -20,6 +20,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
+from media_analysis import cards
 from media_analysis.models import Analysis, Media
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_feedback, make_media
 
@@ -194,6 +195,17 @@ def test_results_have_no_unmarked_text_in_any_state(as_owner: Client, owner: Use
         if analysis.status == Analysis.Status.DONE:
             papers = as_owner.get(reverse("reports:papers", args=[analysis.public_id]))
             assert unmarked(papers.content.decode()) == []
+
+
+@pytest.mark.usefixtures("_pseudo")
+def test_public_cards_have_no_unmarked_text(client: Client, owner: User) -> None:
+    for analysis in states(owner):
+        if analysis.status == Analysis.Status.DONE:
+            card = cards.publish(analysis, by=owner)
+            page = client.get(reverse("reports:card", args=[card.public_id]))
+            assert page.status_code == 200
+            assert unmarked(page.content.decode()) == [], analysis.outcome
+    assert unmarked(client.get(reverse("reports:card", args=["0" * 24])).content.decode()) == []
 
 
 @pytest.mark.usefixtures("_pseudo")

@@ -44,6 +44,7 @@ class Code(StrEnum):
     CHECKSUM_MISMATCH = "checksum_mismatch"
     TUS_VERSION = "tus_version_not_supported"
     NOT_FAILED = "not_failed"
+    CASE_CLOSED = "case_closed"
     LINK_NOT_SUPPORTED = "link_not_supported"
     LINK_UNREACHABLE = "link_unreachable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -86,6 +87,7 @@ STATUS: dict[Code, int] = {
     Code.CHECKSUM_MISMATCH: 460,
     Code.TUS_VERSION: 412,
     Code.NOT_FAILED: 409,
+    Code.CASE_CLOSED: 409,
     Code.LINK_NOT_SUPPORTED: 422,
     Code.LINK_UNREACHABLE: 422,
     Code.METHOD_NOT_ALLOWED: 405,
@@ -131,6 +133,7 @@ TEXTS: dict[Code, Promise] = {
     Code.CHECKSUM_MISMATCH: _("The part did not arrive as it was sent. Send it again."),
     Code.TUS_VERSION: _("This address speaks version 1.0.0 of the tus protocol."),
     Code.NOT_FAILED: _("Only a failed examination can be tried again."),
+    Code.CASE_CLOSED: _("This case is closed. Its owner can reopen it."),
     Code.LINK_NOT_SUPPORTED: _("Links cannot be examined yet. Download the video and upload the file."),
     Code.LINK_UNREACHABLE: _("There is no video to be had at this link."),
     Code.METHOD_NOT_ALLOWED: _("This address does not take such requests."),

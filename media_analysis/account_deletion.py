@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from accounts.errors import Code, SentinelError
 from accounts.models import User
 from accounts.services import remove_account
-from media_analysis import custody, resumable, services
+from media_analysis import cases, custody, resumable, services
 from media_analysis.models import Media, ResumableUpload
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ def _erase(user: User) -> bool:
     """False if something came in meanwhile, for the next round to remove."""
     for upload in ResumableUpload.objects.filter(owner=user):
         _end(upload)
+    cases.leave_all(user)
     for media in Media.objects.filter(owner=user):
         services.delete_media(media)
     with transaction.atomic():

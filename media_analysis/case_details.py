@@ -10,6 +10,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from media_analysis.models import Analysis, CaseDetails
+from media_analysis.models.cases import CaseFields
 
 # In the order in which they are asked for and shown: name here → name in the published API of the phone apps.
 FIELDS = {
@@ -75,7 +76,7 @@ def case_of(analysis: Analysis) -> CaseDetails | None:
     return cases.order_by("-submission__created_at", "-pk").first()
 
 
-def case_rows(case: CaseDetails | None) -> tuple[tuple[str, str], ...]:
+def case_rows(case: CaseFields | None) -> tuple[tuple[str, str], ...]:
     """What is filled, as label and text in the active language."""
     if case is None:
         return ()

@@ -20,6 +20,8 @@ from media_analysis.case_details import (
 )
 from media_analysis.models import CaseDetails
 
+MAX_TITLE_LENGTH = 200
+
 
 def _limit(name: str) -> int:
     field: Any = CaseDetails._meta.get_field(name)
@@ -109,6 +111,23 @@ class CaseDetailsInput(serializers.Serializer[None]):
     gender = CaseGender(name="gender", help_text="f, m, female, male or other, in capitals or not.")
 
 
+class CaseInput(CaseDetailsInput):
+    """A case of its own: what is known of it, under a title."""
+
+    title = CaseText(
+        name="case_id",
+        max_length=MAX_TITLE_LENGTH,
+        required=True,
+        allow_blank=False,
+        help_text="What its members call it.",
+    )
+
+    def validate_title(self, title: str) -> str:
+        if not title:
+            raise serializers.ValidationError(_("Give the case a title."))
+        return title
+
+
 class MobileCaseInput(serializers.Serializer[None]):
     """The same fields by the phone apps' names."""
 
@@ -129,6 +148,12 @@ def _renamed(field: Any, source: str) -> Any:
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     """Of valid data, the fields of :class:`CaseDetails` that are filled."""
     return {name: given[name] for name in FIELDS if given.get(name)}
+
+
+def complete(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of valid data, the title and every field of :class:`CaseDetails`: what is absent is empty."""
+    empty: dict[str, Any] = {name: None if name == "fir_date" else "" for name in FIELDS}
+    return {**empty, **given}
 
 
 def read_case(fields: Any) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.api_errors import field_errors
 from accounts.models import User
 from media_analysis.case_details import FIELDS
-from media_analysis.case_serializers import CaseDetailsInput, filled
+from media_analysis.case_serializers import MAX_TITLE_LENGTH, CaseDetailsInput, CaseInput, complete, filled
+from media_analysis.cases import MAX_NOTE_LENGTH, ROLES
 from media_analysis.feedback import MAX_COMMENT_LENGTH
-from media_analysis.models import Analysis, CaseDetails, Feedback
+from media_analysis.models import Analysis, CaseDetails, CaseRole, Feedback
 
 
 class HistoryFilterForm(forms.Form):
@@ -32,21 +33,61 @@ class HistoryFilterForm(forms.Form):
 class CaseDetailsForm(forms.Form):
     """The police case that a file belongs to. The rules are those of the API, which also cleans what is filled in."""
 
-    def __init__(self, data: Any = None) -> None:
-        super().__init__(data, auto_id="case_%s")
+    rules: type[CaseDetailsInput] = CaseDetailsInput
+
+    def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, auto_id="case_%s", initial=initial)
         # What is filled in, as fields of the model, once the form is valid.
         self.case: dict[str, Any] = {}
         for name in FIELDS:
             self.fields[name] = _case_field(name)
 
     def clean(self) -> None:
-        given = CaseDetailsInput(data=self.data)
+        given = self.rules(data=self.data)
         if given.is_valid():
-            self.case = filled(given.validated_data)
+            self.case = self.keep(given.validated_data)
             return
         for name, texts in field_errors(given.errors).items():
             for text in texts:
                 self.add_error(name, text)
+
+
+    def keep(self, given: dict[str, Any]) -> dict[str, Any]:
+        return filled(given)
+
+
+class CaseForm(CaseDetailsForm):
+    """A case of its own: its title, and what is known of it. What is left empty is emptied."""
+
+    rules = CaseInput
+
+    def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, initial=initial)
+        title = forms.CharField(label=_("Title"), max_length=MAX_TITLE_LENGTH, empty_value="")
+        self.fields = {"title": title, **self.fields}
+
+    def keep(self, given: dict[str, Any]) -> dict[str, Any]:
+        return complete(given)
+
+
+class NoteForm(forms.Form):
+    text = forms.CharField(
+        label=_("New note"), max_length=MAX_NOTE_LENGTH, widget=forms.Textarea(attrs={"rows": 4})
+    )
+
+
+class InvitationForm(forms.Form):
+    """Who is to join a case."""
+
+    who = forms.CharField(
+        label=_("User name or e-mail address"),
+        max_length=254,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
+        help_text=_("Exactly as in their account. For their safety you are not told whether there is one."),
+    )
+    role = forms.ChoiceField(
+        label=_("Role"), choices=[(role.value, capfirst(role.label)) for role in ROLES], initial=CaseRole.VIEWER
+    )
 
 
 def _case_field(name: str) -> forms.Field:
@@ -54,7 +95,7 @@ def _case_field(name: str) -> forms.Field:
     column: Any = CaseDetails._meta.get_field(name)
     attributes = {"maxlength": column.max_length} if column.max_length else {}
     kinds: dict[str, forms.Widget] = {
-        "fir_date": forms.DateInput(attrs={"type": "date"}),
+        "fir_date": forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
         "fir_description": forms.Textarea(attrs={**attributes, "rows": 3}),
         "complainant_address": forms.Textarea(attrs={**attributes, "rows": 3}),
         "complainant_phone": forms.TextInput(attrs={**attributes, "type": "tel"}),

@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from media_analysis import custody_views, notification_views, views
+from media_analysis import case_views, custody_views, notification_views, views
 from media_analysis.evidence import NAME_PATTERN
 from media_analysis.model_cards import PICTURE_PATTERN
 
@@ -31,6 +31,32 @@ urlpatterns = [
     path("media/<public_id:public_id>/file", views.media_file, name="media_file"),
     path("media/<public_id:public_id>/delete/", views.delete, name="delete"),
     path("media/<public_id:public_id>/custody/", custody_views.log, name="custody"),
+    path("cases/", case_views.listing, name="cases"),
+    path("cases/new/", case_views.new, name="case_new"),
+    path("cases/invitations/<public_id:invitation_id>/accept/", case_views.accept, name="case_accept"),
+    path("cases/invitations/<public_id:invitation_id>/decline/", case_views.decline, name="case_decline"),
+    path("cases/<public_id:public_id>/", case_views.show, name="case"),
+    path("cases/<public_id:public_id>/edit/", case_views.edit, name="case_edit"),
+    path("cases/<public_id:public_id>/delete/", case_views.delete, name="case_delete"),
+    path("cases/<public_id:public_id>/close/", case_views.close, name="case_close"),
+    path("cases/<public_id:public_id>/reopen/", case_views.reopen, name="case_reopen"),
+    path("cases/<public_id:public_id>/files/", case_views.add_files, name="case_files"),
+    path(
+        "cases/<public_id:public_id>/files/<public_id:media_id>/remove/", case_views.remove_file, name="case_file_remove"
+    ),
+    path("cases/<public_id:public_id>/notes/", case_views.add_note, name="case_notes"),
+    path("cases/<public_id:public_id>/invitations/", case_views.invite, name="case_invite"),
+    path(
+        "cases/<public_id:public_id>/invitations/<public_id:invitation_id>/withdraw/",
+        case_views.withdraw_invitation,
+        name="case_withdraw",
+    ),
+    path("cases/<public_id:public_id>/members/<public_id:user_id>/role/", case_views.change_role, name="case_role"),
+    path(
+        "cases/<public_id:public_id>/members/<public_id:user_id>/remove/",
+        case_views.remove_member,
+        name="case_member_remove",
+    ),
     path("models/", views.models, name="models"),
     path("models/<str:name>/", views.model, name="model"),
     path("models/<str:name>/card/", views.model_card, name="model_card"),

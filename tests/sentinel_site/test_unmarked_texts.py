@@ -177,6 +177,8 @@ def test_pages_for_everybody_have_no_unmarked_text(client: Client, path: str) ->
         "/accounts/password/",
         "/accounts/password/done/",
         "/notifications/",
+        "/cases/",
+        "/cases/new/",
     ],
 )
 def test_pages_of_a_user_have_no_unmarked_text(as_owner: Client, owner: User, path: str) -> None:

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 # How markup names what is handed over with it: <img src="part:curve.svg">.
 PART = "part:"
 WEIGHTS = {400: "normal", 700: "bold"}
+# WeasyPrint breaks a line that just fits after its first word if a blank follows that is not shown at all.
+HANGING_BLANKS = re.compile(r"\s+(</(?:p|li|h[1-4]|td|th|dt|dd|div)>)")
 # Neither library promises to be safe in several threads at once, and memory for one report at a time is enough.
 _RENDERING = threading.Lock()
 
@@ -116,7 +118,9 @@ class WeasyPrint:
         fetcher = _only(parts)
         with _RENDERING:
             # With a base, a relative address is asked for too, and refused.
-            document = self._library.HTML(string=markup, url_fetcher=fetcher, base_url="relative://")
+            document = self._library.HTML(
+                string=HANGING_BLANKS.sub(r"\1", markup), url_fetcher=fetcher, base_url="relative://"
+            )
             stylesheets = [self._font_of(script) for script in typefaces.scripts_in(markup, self.scripts)]
             try:
                 with self._syllables.whole_syllables():

@@ -106,6 +106,16 @@ def test_weasyprint_tags_what_it_writes() -> None:
     assert b"pdfuaid:part" in root["/Metadata"].get_data()
 
 
+def test_a_line_that_just_fits_is_not_broken() -> None:
+    engine = get_engine()
+    text = "Of 70 fabricated photos called fake: 50"
+    lines = "".join(f'<p style="width: {width / 2}px">\n {text}\n </p>' for width in range(550, 650))
+    shown = read(engine.render(page(engine, lines), {})).pages
+    copied = "\n".join(leaf.extract_text() for leaf in shown)
+    assert text in copied
+    assert "Of \n70" not in copied.replace("Of\n", "Of \n")
+
+
 def test_xhtml2pdf_refuses_languages_that_it_would_write_wrongly() -> None:
     Xhtml2Pdf().require_language("en")
     Xhtml2Pdf().require_language("en-in")

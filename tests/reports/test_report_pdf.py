@@ -209,6 +209,16 @@ def test_a_crowd_is_told_whole_and_pictured_in_part(owner: User) -> None:
     assert f"Scores of person {people}" in " ".join(composed.markup.split())
 
 
+@pytest.mark.parametrize("language", ["bn", "ml", "te"])
+def test_drawings_hold_no_letters_that_need_shaping(owner: User, language: str) -> None:
+    """WeasyPrint sets the text of a drawing letter by letter."""
+    analysis = make_reportable(owner, people=3)
+    composed = document.compose(analysis, language, get_engine(), made_at=timezone.now())
+    drawings = {name: part.content.decode() for name, part in composed.parts.items() if name.endswith(".svg")}
+    assert {"curve.svg", "scale.svg"} <= set(drawings)
+    assert all(content.isascii() for content in drawings.values())
+
+
 def test_boxes_are_drawn_where_the_faces_are(owner: User) -> None:
     from PIL import Image
 

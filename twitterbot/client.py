@@ -161,7 +161,11 @@ class _Session(requests.Session):
         if not address.startswith(TWEEPY_HOST + "/"):
             raise ValueError(f"not an address of X's API: {address}")
         options.update(timeout=self._seconds, allow_redirects=False)
-        return super().request(method, self._host + address.removeprefix(TWEEPY_HOST), *args, **options)
+        response = super().request(method, self._host + address.removeprefix(TWEEPY_HOST), *args, **options)
+        if not response.headers.get("x-rate-limit-reset", "0").isdigit():
+            # Tweepy would fail on it, and nobody would learn that there were too many requests.
+            del response.headers["x-rate-limit-reset"]
+        return response
 
 
 class _BoundedAdapter(HTTPAdapter):

@@ -15,19 +15,25 @@ from twitterbot.models import Mention, Reply
 SITE = "https://sentinel.example.org"
 
 
+@pytest.fixture(scope="session")
+def running_x() -> Iterator[FakeX]:
+    with fake_x() as x:
+        yield x
+
+
 @pytest.fixture
-def x(settings: Any) -> Iterator[FakeX]:
-    """A running X, and a bot that is set up for it."""
-    with fake_x() as running:
-        for name, value in KEYS.items():
-            setattr(settings, name, value)
-        settings.TWITTER_API_URL = running.url
-        settings.SENTINEL_URL = SITE
-        settings.TWITTER_POLL_SECONDS = 0.0
-        settings.TWITTER_TIMEOUT_SECONDS = 2.0
-        settings.TWITTER_RETRY_SECONDS = 0.0
-        settings.TWITTER_DOUBT_SECONDS = 0.0
-        yield running
+def x(running_x: FakeX, settings: Any) -> FakeX:
+    """An empty X, and settings of a bot for it."""
+    running_x.clear()
+    for name, value in KEYS.items():
+        setattr(settings, name, value)
+    settings.TWITTER_API_URL = running_x.url
+    settings.SENTINEL_URL = SITE
+    settings.TWITTER_POLL_SECONDS = 0.0
+    settings.TWITTER_TIMEOUT_SECONDS = 5.0
+    settings.TWITTER_RETRY_SECONDS = 0.0
+    settings.TWITTER_DOUBT_SECONDS = 0.0
+    return running_x
 
 
 @pytest.fixture

@@ -77,6 +77,12 @@ class FakeX:
     def __post_init__(self) -> None:
         self.add_user("sentinelcheck", number=BOT)
 
+    def clear(self) -> None:
+        """Forget everything but the address."""
+        fresh = FakeX(self.url)
+        for name, value in vars(fresh).items():
+            setattr(self, name, value)
+
     def add_user(self, name: str, *, number: int | None = None, protected: bool = False) -> int:
         number = number or 1000 + len(self.users)
         row = {"id": str(number), "name": name.title(), "username": name, "protected": protected}
@@ -353,11 +359,9 @@ def is_signed(method: str, url: str, authorization: str) -> bool:
     )
     secrets = KEYS["TWITTER_API_SECRET"], KEYS["TWITTER_ACCESS_TOKEN_SECRET"]
     named = dict(parameters)
-    return (
-        given == signature.sign_hmac_sha1_with_client(base, _Secrets(*secrets))
-        and named["oauth_consumer_key"] == KEYS["TWITTER_API_KEY"]
-        and named["oauth_token"] == KEYS["TWITTER_ACCESS_TOKEN"]
-    )
+    expected = signature.sign_hmac_sha1_with_client(base, _Secrets(*secrets))
+    keys = named["oauth_consumer_key"], named["oauth_token"]
+    return bool(given == expected and keys == (KEYS["TWITTER_API_KEY"], KEYS["TWITTER_ACCESS_TOKEN"]))
 
 
 @dataclass

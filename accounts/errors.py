@@ -134,8 +134,10 @@ TEXTS: dict[Code, Promise] = {
     Code.TUS_VERSION: _("This address speaks version 1.0.0 of the tus protocol."),
     Code.NOT_FAILED: _("Only a failed examination can be tried again."),
     Code.CASE_CLOSED: _("This case is closed. Its owner can reopen it."),
-    Code.LINK_NOT_SUPPORTED: _("Links cannot be examined yet. Download the video and upload the file."),
-    Code.LINK_UNREACHABLE: _("There is no video to be had at this link."),
+    Code.LINK_NOT_SUPPORTED: _("This site does not let us fetch the video. Download it yourself and upload the file."),
+    Code.LINK_UNREACHABLE: _(
+        "The video at this link could not be fetched. Check the link, or download it yourself and upload the file."
+    ),
     Code.METHOD_NOT_ALLOWED: _("This address does not take such requests."),
     Code.NOT_ACCEPTABLE: _("This answer cannot be had in the format asked for."),
     Code.BODY_NOT_SUPPORTED: _("This address does not take bodies of this type."),

@@ -438,7 +438,7 @@ class FeedbackAdmin(ReadOnlyAdmin):
         """The file as received, for reviewers. Who takes it is written down."""
         feedback = self._consented(request, pk)
         media = feedback.analysis.media
-        if not default_storage.exists(str(media.file)):
+        if not media.file or not default_storage.exists(str(media.file)):
             raise Http404
         self.log_change(request, feedback, gettext("Took the file to review it."))
         custody.record(

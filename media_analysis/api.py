@@ -36,6 +36,7 @@ from media_analysis import (
     custody,
     evidence,
     feedback,
+    links,
     model_cards,
     resumable,
     selectors,
@@ -45,7 +46,7 @@ from media_analysis import (
 )
 from media_analysis.api_examples import A_MODEL, A_RESULT
 from media_analysis.case_serializers import filled
-from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of, submit_link
+from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of
 from media_analysis.models import Analysis, DeletionReceipt, Feedback, Submission
 from media_analysis.uploads import stage_upload
 
@@ -149,6 +150,7 @@ A_FINISHED_ANALYSIS = {
     "queue_position": 0,
     "error_rates": A_RESULT["error_rates"],
     "case": None,
+    "link": None,
     "pictures": [
         {
             "name": "frame-96.jpg",
@@ -260,9 +262,12 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
 
     @extend_schema(
         summary="Submit a video or a photo",
-        description="Send the file itself, or name a resumable upload that is complete. With an `Idempotency-Key` the "
-        "request can be repeated until it is answered: however often it comes, it makes one analysis and costs one of "
-        "today's classifications. The same holds for an `upload_id` without a key.",
+        description="Send the file itself, name a resumable upload that is complete, or give a link. With an "
+        "`Idempotency-Key` the request can be repeated until it is answered: however often it comes, it makes one "
+        "analysis and costs one of today's classifications. The same holds for an `upload_id` without a key.\n\n"
+        "A `url` is accepted at once and fetched later: the analysis is `queued` in the stage `fetching`, and `failed` "
+        "if there is no file to be had. One that you had examined before, or are having, is answered 200 with that "
+        "analysis and costs nothing.",
         tags=["analyses"],
         parameters=[
             OpenApiParameter(
@@ -273,14 +278,18 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
                 description="Your name for this request, 1 to 255 visible ASCII characters: best a random UUID.",
             ),
             OpenApiParameter(
-                "Location", str, OpenApiParameter.HEADER, response=[201], description="Where the analysis is."
+                "Location", str, OpenApiParameter.HEADER, response=[200, 201], description="Where the analysis is."
             ),
         ],
         request={
             "multipart/form-data": serializers.UploadInput,
             "application/json": serializers.ReferenceInput,
         },
-        responses={201: serializers.AnalysisSummaryOutput, **INTAKE_REFUSALS},
+        responses={
+            200: OpenApiResponse(serializers.AnalysisSummaryOutput, description="The link was examined before."),
+            201: serializers.AnalysisSummaryOutput,
+            **INTAKE_REFUSALS,
+        },
         examples=[
             OpenApiExample(
                 "A complete upload",
@@ -288,7 +297,13 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
                 request_only=True,
                 media_type="application/json",
             ),
-            OpenApiExample("Accepted", value=AN_ANALYSIS, response_only=True, status_codes=[201]),
+            OpenApiExample(
+                "A part of a video on a site",
+                value={"url": "https://www.youtube.com/watch?v=jNQXAC9IVRw", "start": 2.5, "end": 14},
+                request_only=True,
+                media_type="application/json",
+            ),
+            OpenApiExample("Accepted", value=AN_ANALYSIS, response_only=True, status_codes=[200, 201]),
         ],
     )
     def create(self, request: Request) -> Response:
@@ -296,6 +311,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         asked = serializers.ReferenceInput(data=request.data)
         asked.is_valid(raise_exception=True)
         elsewhere = asked.validated_data
+        answer: int = status.HTTP_201_CREATED
         upload_id, url, case = elsewhere.get("upload_id"), elsewhere.get("url"), filled(elsewhere)
         if (upload_id or url) and request.FILES:
             raise SentinelError(Code.INVALID_FIELD)
@@ -304,7 +320,12 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
                 owner=owner, source=source, upload_id=upload_id, idempotency_key=key, case_details=case
             )
         elif url:
-            analysis = submit_link(owner=owner, source=source, url=url, idempotency_key=key, case_details=case)
+            cut = links.Cut(elsewhere["start"], elsewhere["end"]) if "end" in elsewhere else None
+            earlier = links.find_earlier(owner, url, cut)
+            analysis = links.submit_link(
+                owner=owner, source=source, url=url, idempotency_key=key, case_details=case, cut=cut
+            )
+            answer = status.HTTP_200_OK if analysis == earlier else answer
         else:
             staged = stage_upload(request.FILES.get("file"))
             analysis = services.submit_media(
@@ -312,7 +333,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
             )
         location = reverse("api:analysis-detail", args=[analysis.public_id])
         output = serializers.AnalysisSummaryOutput(analysis)
-        return Response(output.data, status=status.HTTP_201_CREATED, headers={"Location": location})
+        return Response(output.data, status=answer, headers={"Location": location})
 
     @extend_schema(
         summary="Delete the file with everything made from it",

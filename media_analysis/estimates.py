@@ -42,6 +42,8 @@ def outlooks() -> dict[int, Outlook]:
     states = Analysis.Status
     rows = (
         Analysis.objects.filter(status__in=[states.QUEUED, states.RUNNING], media__deleted_at__isnull=True)
+        # Nobody knows when the file of a link comes; it holds up nobody until then.
+        .exclude(stage=Analysis.Stage.FETCHING)
         .order_by("created_at", "pk")
         .values_list("pk", "status", "progress", "started_at", "media__kind")
     )

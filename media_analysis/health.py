@@ -93,7 +93,8 @@ def check_health() -> Health:
 def queue_state() -> QueueState:
     waiting = Q(status=Analysis.Status.QUEUED)
     unfinished = Analysis.objects.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
-    counted = unfinished.aggregate(
+    # What is still being fetched waits for its site, not for us.
+    counted = unfinished.exclude(stage=Analysis.Stage.FETCHING).aggregate(
         waiting=Count("pk", filter=waiting),
         running=Count("pk", filter=~waiting),
         oldest_waiting=Min("created_at", filter=waiting),

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 
 from accounts.errors import Code, SentinelError
-from accounts.models import User
-from media_analysis.models import Analysis, Submission
 
 KEY_HEADER = "Idempotency-Key"
 KEY_PATTERN = "[!-~]{1,255}"
@@ -28,10 +24,3 @@ def idempotency_key_of(request: HttpRequest | Request) -> str:
             Code.INVALID_FIELD, errors={KEY_HEADER: [_("Send 1 to 255 visible ASCII characters, best a random UUID.")]}
         )
     return key
-
-
-def submit_link(
-    *, owner: User, source: Submission.Source, url: str, idempotency_key: str, case_details: Mapping[str, Any]
-) -> Analysis:
-    """Have the video at a link examined. Raises ``link_not_supported``: links are not fetched yet."""
-    raise SentinelError(Code.LINK_NOT_SUPPORTED)

@@ -175,9 +175,9 @@ def read_link(url: str, cut: Cut | None = None) -> Link:
 def find_earlier(owner: User, url: str, cut: Cut | None = None, kind: Media.Kind | None = None) -> Analysis | None:
     """What this owner had, or is having, examined by this link; None if nothing, or if it failed.
 
-    Only their own: that somebody else examined a video is nobody's business.
+    Only their own: that somebody else examined a video is nobody's business. Raises as :func:`read_link` does.
     """
-    key = key_of(url.strip(), cut)
+    key = read_link(url, cut).key
     analyses = Analysis.objects.select_related("media").filter(
         Q(media__link__key=key) | Q(media__link__canonical_key=key),
         media__owner=owner,

@@ -25,7 +25,8 @@ from accounts.schema import ALWAYS, WITH_BODY, refusals, success, wrong_field
 from media_analysis import custody, mobile_selectors, services, validators
 from media_analysis import mobile_serializers as serializers
 from media_analysis.case_serializers import filled
-from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of, submit_link
+from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of
+from media_analysis.links import submit_link
 from media_analysis.models import Analysis, Media, Submission
 from media_analysis.uploads import stage_upload
 from ml.contracts import MediaKind
@@ -114,8 +115,10 @@ class ClassifyView(MobileView):
     @extend_schema(
         summary="Have a video examined",
         description="Send the file as `video`. The police case may come with it; an identity-card number is not kept. "
-        "With `youtubeLink` or `url` in place of the file, a link is answered `link_not_supported` for now. A refusal "
-        "costs none of today's classifications.",
+        "`youtubeLink` or `url` in place of the file is a link to a video, on a site such as YouTube or to the file "
+        "itself: it is fetched first, and the history says `FAILED` with a `reason` if there is no video to be had. A "
+        "link that you had examined before is answered with that at once and costs nothing. A refusal costs none of "
+        "today's classifications.",
         tags=["mobile"],
         parameters=[KEY],
         request={
@@ -152,6 +155,7 @@ class ClassifyView(MobileView):
                 url=link,
                 idempotency_key=idempotency_key_of(request),
                 case_details=case,
+                kind=VIDEO,
             )
         else:
             analysis = _submit(request, owner, VIDEO, case)

@@ -108,7 +108,8 @@ def file_name(kind: str, public_id: str, container: str) -> str:
     """The published name of a file."""
     if kind == Media.Kind.IMAGE:
         return f"image-{public_id}.jpg"
-    return f"video-{public_id}.{SUFFIXES.get(container, container)}"
+    # Without a suffix while the file of a link is still to come: its content decides.
+    return f"video-{public_id}.{SUFFIXES.get(container, container)}".rstrip(".")
 
 
 def id_in_image_file(name: str) -> str:

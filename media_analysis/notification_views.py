@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from media_analysis import notifications
 from media_analysis.edges import SignedInRequest, page, upload_context
 from media_analysis.forms import NotificationPreferencesForm
+from media_analysis.link_forms import LinkForm
 
 PAGE_SIZE = 20
 
@@ -80,4 +81,5 @@ def share(request: HttpRequest) -> HttpResponseBase:
 
 @page
 def _shared(request: SignedInRequest) -> HttpResponse:
-    return render(request, "media_analysis/share.html", upload_context(request.user))
+    context = {**upload_context(request.user), "link_form": LinkForm(initial=request.GET.dict())}
+    return render(request, "media_analysis/share.html", context)

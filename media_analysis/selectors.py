@@ -26,12 +26,12 @@ def analyses_visible_to(user: User) -> QuerySet[Analysis]:
     """Of their own files, and of those of their cases."""
     shared = CaseMedia.objects.filter(media_id=OuterRef("media_id"), case__members__user=user)
     seen = Analysis.objects.filter(Q(media__owner=user) | Exists(shared), media__deleted_at__isnull=True)
-    return seen.select_related("media")
+    return seen.select_related("media__link")
 
 
 def own_analyses(user: User) -> QuerySet[Analysis]:
     """Of their own files, newest first."""
-    seen = Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True).select_related("media")
+    seen = Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True).select_related("media__link")
     # By the file's time, which an index holds for each owner: the analysis's own would mean sorting all of theirs.
     return seen.order_by("-media__created_at", "-media_id", "-id")
 
@@ -107,11 +107,12 @@ def filter_analyses(
 
 
 def queue_position(analysis: Analysis) -> int:
-    """How many analyses are before this one, 0 when it is next or no longer waits."""
-    if analysis.status != Analysis.Status.QUEUED:
+    """How many analyses are before this one, 0 when it is next, no longer waits, or its file is not there yet."""
+    fetching = Analysis.Stage.FETCHING
+    if analysis.status != Analysis.Status.QUEUED or analysis.stage == fetching:
         return 0
     unfinished = Analysis.objects.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
-    return unfinished.filter(created_at__lt=analysis.created_at).count()
+    return unfinished.exclude(stage=fetching).filter(created_at__lt=analysis.created_at).count()
 
 
 def receipts_of(user: User) -> QuerySet[DeletionReceipt]:

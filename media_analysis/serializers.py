@@ -16,9 +16,11 @@ from media_analysis.case_details import case_of
 from media_analysis.case_serializers import CaseDetailsInput, CaseOutput
 from media_analysis.feedback import MAX_COMMENT_LENGTH
 from media_analysis.health import Health
+from media_analysis.link_words import link_of
 from media_analysis.model_cards import ModelFacts
-from media_analysis.models import Analysis, DeletionReceipt, Feedback, Media, ResumableUpload
+from media_analysis.models import Analysis, DeletionReceipt, Feedback, LinkSource, Media, ResumableUpload
 from media_analysis.resumable import offset_of
+from media_analysis.safe_http import MAX_URL_LENGTH
 from media_analysis.selectors import queue_position
 from media_analysis.wording import reason_text, verdict_text
 from ml import __version__
@@ -45,7 +47,10 @@ def _choices(kind: Any) -> list[str]:
 
 ANALYSIS_HELP: dict[str, dict[str, str]] = {
     "status": {"help_text": "Where it stands: queued, running, done or failed."},
-    "stage": {"help_text": "What a running one is doing; empty otherwise."},
+    "stage": {
+        "help_text": "What a running one is doing; `fetching` for a queued one whose file is still to come from its "
+        "link; empty otherwise."
+    },
     "progress": {"help_text": "In percent; 100 once done."},
     "outcome": {"help_text": "What was found; empty until done."},
     "reason": {"help_text": "Machine name of why there is no verdict; empty with a verdict, or until done."},
@@ -73,14 +78,26 @@ class UploadInput(CaseDetailsInput):
 
 
 class ReferenceInput(CaseDetailsInput):
-    """A file that is elsewhere: exactly one of the two. The police case may come with it."""
+    """A file that is elsewhere: exactly one of upload and link. The police case may come with it."""
 
     upload_id = serializers.RegexField(
         f"^{PUBLIC_ID_PATTERN}$", required=False, help_text="A resumable upload that is complete."
     )
-    url = serializers.URLField(required=False, max_length=2000, help_text="Where the video is. Not supported yet.")
+    url = serializers.CharField(
+        required=False,
+        max_length=MAX_URL_LENGTH,
+        help_text="A link to a video on a site such as YouTube, or to a video or photo itself.",
+    )
+    start = serializers.FloatField(
+        required=False,
+        min_value=0,
+        help_text="Of a video at a `url`, examine the part from here on: seconds from its start. Goes with `end`.",
+    )
+    end = serializers.FloatField(required=False, min_value=0, help_text="The end of that part, in seconds.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("start" in attrs) != ("end" in attrs) or ("start" in attrs and "url" not in attrs):
+            raise serializers.ValidationError({"start": [_("A part of a link has a start and an end.")]})
         if "upload_id" in attrs and "url" in attrs:
             raise serializers.ValidationError(_("Give a file, an upload or a link: one of them."))
         return attrs
@@ -174,6 +191,76 @@ class MediaOutput(serializers.ModelSerializer[Media]):
             "bit_rate": {"help_text": "Bits a second; 0 if unknown."},
             "has_audio": {"help_text": "Whether there is sound."},
             "created_at": {"help_text": "When it was received."},
+        }
+
+
+class LinkOutput(serializers.ModelSerializer[LinkSource]):
+    """Where a file was fetched from. What it says of the video is the site's word, not ours."""
+
+    uploaded = serializers.CharField(
+        help_text="When it was uploaded, as the site says: a moment or a day in ISO 8601; empty where it does not."
+    )
+    headers = serializers.DictField(
+        child=serializers.CharField(), help_text="What the server said about the file, by names in small letters."
+    )
+    claims = serializers.DictField(
+        child=serializers.CharField(),
+        help_text="What was said with the link: post_url, author, posted_at, title, as far as given.",
+    )
+    problem = serializers.ChoiceField(
+        choices=[("", ""), *LinkSource.Problem.choices],
+        help_text="Why there is no file, more exactly than `error_code`; empty unless there is none.",
+    )
+    same_as = serializers.CharField(
+        help_text="The analysis whose result this is, since the bytes are the same; empty if it was examined itself."
+    )
+
+    class Meta:
+        model = LinkSource
+        fields = (
+            "url",
+            "canonical_url",
+            "site",
+            "title",
+            "uploader",
+            "uploader_url",
+            "uploaded",
+            "duration",
+            "claims",
+            "cut_start",
+            "cut_end",
+            "cut_from",
+            "cut_to",
+            "whole_sha256",
+            "whole_size",
+            "file_url",
+            "server_address",
+            "headers",
+            "fetched_with",
+            "fetched_at",
+            "problem",
+            "same_as",
+            "same_as_at",
+        )
+        extra_kwargs = {
+            "url": {"help_text": "The link as it was given."},
+            "canonical_url": {"help_text": "The lasting link, as the site names it; empty where it does not."},
+            "site": {"help_text": "The site."},
+            "title": {"help_text": "The video's title there."},
+            "uploader": {"help_text": "Who uploaded it."},
+            "uploader_url": {"help_text": "Their page."},
+            "duration": {"help_text": "Of the whole video in seconds; null where the site does not say."},
+            "cut_start": {"help_text": "The part that was asked for begins here, in seconds; null for the whole."},
+            "cut_end": {"help_text": "And ends here."},
+            "cut_from": {"help_text": "The part that was cut out begins here, at a key frame; null for the whole."},
+            "cut_to": {"help_text": "And ends here."},
+            "whole_sha256": {"help_text": "SHA-256 of the whole file that the part was cut from, which is not kept."},
+            "whole_size": {"help_text": "Its size in bytes; null for the whole."},
+            "file_url": {"help_text": "The address that the file came from."},
+            "server_address": {"help_text": "The network address that it came from."},
+            "fetched_with": {"help_text": "The program that fetched it."},
+            "fetched_at": {"help_text": "When it was fetched; null until then."},
+            "same_as_at": {"help_text": "When that analysis was finished; null if it was examined itself."},
         }
 
 
@@ -478,6 +565,7 @@ class AnalysisOutput(AnalysisSummaryOutput):
     queue_position = serializers.SerializerMethodField(help_text="How many analyses are before this one.")
     result = ResultOutput(allow_null=True, help_text="Everything that the detector found; null until it is done.")
     error_rates = serializers.SerializerMethodField(help_text="The same as in `result`, where older clients look.")
+    link = serializers.SerializerMethodField(help_text="Where the file was fetched from; null if it was sent.")
     case = serializers.SerializerMethodField(help_text="The police case that the file was submitted for; null if none.")
     pictures = serializers.SerializerMethodField(help_text="Key frames, faces and, for a photo, the labelled picture.")
 
@@ -487,6 +575,7 @@ class AnalysisOutput(AnalysisSummaryOutput):
             "queue_position",
             "result",
             "error_rates",
+            "link",
             "case",
             "pictures",
         )
@@ -498,6 +587,11 @@ class AnalysisOutput(AnalysisSummaryOutput):
     def get_error_rates(self, analysis: Analysis) -> object:
         found = (analysis.result or {}).get("error_rates")
         return ErrorRatesOutput(found).data if found else None
+
+    @extend_schema_field(LinkOutput(allow_null=True))
+    def get_link(self, analysis: Analysis) -> object:
+        link = link_of(analysis.media)
+        return LinkOutput(link).data if link else None
 
     @extend_schema_field(CaseOutput(allow_null=True))
     def get_case(self, analysis: Analysis) -> object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib import messages
 from django.core.files.storage import default_storage
@@ -10,8 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.http import content_disposition_header
 from django.utils.safestring import mark_safe
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.csrf import csrf_failure as default_csrf_failure
@@ -22,11 +26,12 @@ from django.views.defaults import server_error as default_server_error
 
 from accounts.answers import answer_error, is_api
 from accounts.errors import Code, SentinelError
-from media_analysis import custody, evidence, live, model_cards, selectors, services, streaming
+from media_analysis import custody, evidence, links, live, model_cards, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
 from media_analysis.forms import CaseDetailsForm, FeedbackForm, HistoryFilterForm
-from media_analysis.models import Feedback, Submission
+from media_analysis.link_forms import LinkForm
+from media_analysis.models import Analysis, Feedback, Submission
 from media_analysis.uploads import stage_upload
 
 PAGE_SIZE = 20
@@ -36,6 +41,7 @@ NO_STORE = "private, no-store"
 WRONG_CASE = gettext_lazy(
     "Something in the case details is not right. See the fields marked below, then choose the file again."
 )
+WRONG_LINK = gettext_lazy("Something about the link is not right. See the fields marked below.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -80,23 +86,46 @@ def home(request: HttpRequest) -> HttpResponse:
 def classify(request: SignedInRequest) -> HttpResponse:
     error = None
     case_form = CaseDetailsForm(request.POST if request.method == "POST" else None)
+    # A link that was shared with the app stands in the address.
+    link_form = LinkForm(request.POST) if request.method == "POST" else LinkForm(initial=request.GET.dict())
     if request.method == "POST":
         try:
             if not case_form.is_valid():
                 raise SentinelError(Code.INVALID_FIELD, text=WRONG_CASE)
-            staged = stage_upload(request.FILES.get("file"))
-            analysis = services.submit_media(
-                owner=request.user, source=Submission.Source.WEB, staged=staged, case_details=case_form.case
-            )
+            if not link_form.is_valid():
+                raise SentinelError(Code.INVALID_FIELD, text=WRONG_LINK)
+            analysis = _submit(request, link_form, case_form.case)
         except SentinelError as refused:
             error = refused
+            for name, texts in refused.errors.items():
+                link_form.add_error(name if name in link_form.fields else None, texts)
         else:
             return redirect("reports:result", public_id=analysis.public_id)
-    context = {**upload_context(request.user), "error": error, "case_form": case_form}
+    context = {**upload_context(request.user), "error": error, "case_form": case_form, "link_form": link_form}
     response = render(request, "media_analysis/classify.html", context, status=error.status if error else 200)
     for name, value in error.headers.items() if error else ():
         response[name] = value
     return response
+
+
+def _submit(request: SignedInRequest, link_form: LinkForm, case: dict[str, Any]) -> Analysis:
+    """The file or the link of a form. A link that was examined before gets what there is, and a word about it."""
+    user, source, link = request.user, Submission.Source.WEB, link_form.cleaned_data["link"]
+    if link and request.FILES:
+        raise SentinelError(Code.INVALID_FIELD, text=_("Choose a file or paste a link, not both."))
+    if not link:
+        staged = stage_upload(request.FILES.get("file"))
+        return services.submit_media(owner=user, source=source, staged=staged, case_details=case)
+    earlier = links.find_earlier(user, link, link_form.cut)
+    analysis = links.submit_link(owner=user, source=source, url=link, cut=link_form.cut, case_details=case)
+    if analysis != earlier:
+        return analysis
+    if analysis.finished_at:
+        text = _("You had this link examined already, on %(date)s: here is that result. It cost nothing.")
+        messages.info(request, text % {"date": date_format(localtime(analysis.finished_at), "DATETIME_FORMAT")})
+    else:
+        messages.info(request, _("This link is being examined already."))
+    return analysis
 
 
 @require_GET

@@ -129,6 +129,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("reports/pdf/summary.html"),
     Section("reports/pdf/case.html"),
     Section("reports/pdf/file.html"),
+    Section("reports/pdf/source.html"),
     Section("reports/pdf/method.html"),
     Section("reports/pdf/findings.html"),
     Section("reports/pdf/meaning.html"),

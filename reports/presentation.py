@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from media_analysis import evidence
 from media_analysis.case_details import case_of, case_rows
+from media_analysis.link_words import link_of, origin_rows
 from media_analysis.models import Analysis
 from media_analysis.wording import reason_text, verdict_text
 from reports.curve import Curve, draw_curve
@@ -125,6 +126,8 @@ class Report:
     copies: tuple[CopyTried, ...]
     copies_of: float
     case: tuple[tuple[str, str], ...]
+    # Where the file was fetched from, as label and text; empty where it was sent.
+    origin: tuple[tuple[str, str], ...]
     labelled_url: str
 
 
@@ -159,6 +162,7 @@ def present(analysis: Analysis) -> Report:
         copies=tuple(CopyTried(each["copy"], 100 * each["fake_probability"]) for each in stability.get("copies", [])),
         copies_of=100 * stability.get("original", 0.0),
         case=case_rows(case_of(analysis)),
+        origin=origin_rows(link_of(analysis.media)),
         labelled_url=_url(analysis, evidence.LABELLED_NAME, kept),
     )
 

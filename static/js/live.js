@@ -16,7 +16,9 @@ class Watcher {
   constructor(section) {
     this.address = section.dataset.socket;
     this.progress = new Progress(section);
-    this.view = new LiveView(document.querySelector("[data-live]"));
+    const live = document.querySelector("[data-live]");
+    // While the file is still fetched there is nothing to see.
+    this.view = live && new LiveView(live);
     this.poller = new Poller(this.progress, () => this.openResult());
     this.socket = null;
     this.stream = null;
@@ -58,10 +60,14 @@ class Watcher {
     if (socket !== this.socket || this.leaving) return;
     this.listenForSilence();
     if (data instanceof ArrayBuffer) {
-      this.view.addPicture(new DataView(data).getUint32(0), new Blob([data.slice(4)], { type: "image/jpeg" }));
+      this.view?.addPicture(new DataView(data).getUint32(0), new Blob([data.slice(4)], { type: "image/jpeg" }));
       return;
     }
     const message = JSON.parse(data);
+    if ((message.type === "begin" || message.type === "state") && this.progress.isFetched(message)) {
+      this.openResult();
+      return;
+    }
     if (message.type === "begin") this.begin(message);
     if (message.type === "begin" || message.type === "state") this.show(message);
     if (message.type === "begin") this.take(message.events, true);
@@ -76,7 +82,7 @@ class Watcher {
     const goesOn = message.stream && message.stream === this.stream && message.number === this.next;
     if (goesOn) return;
     if (this.stream && this.next && message.stream !== this.stream) this.anew = true;
-    if (this.next) this.view.reset();
+    if (this.next) this.view?.reset();
     this.stream = message.stream;
     this.next = message.number;
   }
@@ -89,7 +95,7 @@ class Watcher {
   // `past`: they happened before this watcher came.
   take(events, past) {
     for (const event of events) {
-      this.view.add(event, past);
+      this.view?.add(event, past);
       this.next = event.number + 1;
     }
   }

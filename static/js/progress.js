@@ -44,12 +44,13 @@ export class Progress {
   }
 
   stageText(state) {
+    if (state.stage === "fetching") return this.texts.textFetching;
     if (state.status === "queued") return this.texts.textQueued;
     return this.texts[`text${state.stage.charAt(0).toUpperCase()}${state.stage.slice(1)}`] || this.texts.textStarting;
   }
 
   positionText(state) {
-    if (state.status !== "queued") return "";
+    if (state.status !== "queued" || state.stage === "fetching") return "";
     if (!state.position) return this.texts.textNext;
     return this.texts.textPosition.replace("{count}", wholeNumber.format(state.position));
   }
@@ -59,6 +60,11 @@ export class Progress {
     if (state.status === "queued") return this.texts.textResultIn.replace("{time}", inWords(state.secondsLeft));
     if (state.secondsLeft < 5) return this.texts.textMoments;
     return this.texts.textLeft.replace("{time}", inWords(state.secondsLeft));
+  }
+
+  // Whether the file that the page waits for has come: then there is another page.
+  isFetched(state) {
+    return this.texts.fetching !== undefined && state.stage !== "fetching";
   }
 
   speakOf(state) {
@@ -118,7 +124,7 @@ export class Poller {
     try {
       const state = await this.ask();
       if (!this.running) return;
-      if (!state || state.finished) {
+      if (!state || state.finished || this.progress.isFetched(state)) {
         this.stop();
         this.onFinished();
         return;

@@ -7,6 +7,7 @@ const form = document.querySelector("[data-upload]");
 if (form) {
   const find = (name) => form.querySelector(`[data-${name}]`);
   const input = find("file");
+  const link = find("link-fields").querySelector("[name=link]");
   const chosen = find("chosen");
   const errorBox = find("error");
   const errorText = find("error-text");
@@ -170,12 +171,15 @@ if (form) {
   const holdsFiles = (event) => Boolean(event.dataTransfer?.types.includes("Files"));
 
   form.addEventListener("submit", (event) => {
-    event.preventDefault();
     const file = input.files[0];
-    if (!file || request) return;
+    // A link goes as any form does; so does nothing at all, and the server says what is missing.
+    if (!file && !request) return;
+    event.preventDefault();
+    if (request) return;
     clearError();
     clearCaseErrors();
-    if (!isTooLarge(file)) send(file);
+    if (link.value.trim()) showError(texts.textBoth);
+    else if (!isTooLarge(file)) send(file);
   });
 
   input.addEventListener("change", showChosen);

@@ -289,10 +289,28 @@ def test_classify_without_a_file(world: World, encoding: str) -> None:
     assert_refused(answer, 400, "file_missing")
 
 
+@pytest.fixture(scope="module")
+def linker(world: World) -> Person:
+    """Somebody who only sends links."""
+    return sign_up(world.server, "chitra")
+
+
 @pytest.mark.parametrize("field", ["youtubeLink", "url"])
 @in_all_ways
-def test_classify_a_link(world: World, encoding: str, slash: str, field: str) -> None:
-    fields = {"userId": world.asha.id, field: "https://videos.example.org/watch?v=1"}
+def test_classify_a_link(world: World, linker: Person, encoding: str, slash: str, field: str) -> None:
+    fields = {"userId": linker.id, field: "https://videos.example.org/watch?v=1"}
+    answer = world.server.post(f"/classify{slash}", fields, encoding=encoding, token=linker.token)
+    said = answer.json()
+    assert (answer.status, said["code"], said["message"]) == (200, 200, "Video is being processed ")
+    # However often it is sent: one file, one classification.
+    (found,) = history(world.server, linker)["vdata"]
+    assert (found["_id"], found["status"], said["remaining"]) == (said["videoId"], "PROCESSING", 49)
+
+
+@pytest.mark.parametrize("link", ["http://127.0.0.1:22/", "http://169.254.169.254/latest/", "file:///etc/passwd", "x"])
+@in_all_ways
+def test_classify_a_link_into_the_network(world: World, encoding: str, slash: str, link: str) -> None:
+    fields = {"userId": world.asha.id, "youtubeLink": link}
     answer = world.server.post(f"/classify{slash}", fields, encoding=encoding, token=world.asha.token)
     assert_refused(answer, 422, "link_not_supported")
 

@@ -14,8 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import limits, tokens
+from accounts.errors import Code
 from accounts.models import User
-from media_analysis import serializers, services
+from media_analysis import links, serializers, services
 from media_analysis.models import Analysis, DeletionReceipt, Media, Submission
 from ml import contracts
 from tests.conftest import make_user
@@ -99,8 +100,12 @@ def test_a_key_of_255_is_taken(bearer: dict[str, Any], clip: Path) -> None:
     ("body", "status", "code"),
     [
         ({}, 400, "file_missing"),
-        ({"url": "https://example.org/clip.mp4"}, 422, "link_not_supported"),
-        ({"url": "no link"}, 400, "invalid_field"),
+        ({"url": "http://127.0.0.1/clip.mp4"}, 422, "link_not_supported"),
+        ({"url": "no link"}, 422, "link_not_supported"),
+        ({"url": "https://example.org/clip.mp4", "start": 1}, 400, "invalid_field"),
+        ({"url": "https://example.org/clip.mp4", "start": 9, "end": 1}, 400, "invalid_field"),
+        ({"url": "https://example.org/clip.mp4", "start": 0, "end": 100}, 400, "invalid_field"),
+        ({"start": 0, "end": 1}, 400, "invalid_field"),
         ({"upload_id": "5f12f98cf85c333030ea30cb"}, 404, "not_found"),
         ({"upload_id": "../../etc/passwd"}, 400, "invalid_field"),
         ({"upload_id": "5f12f98cf85c333030ea30cb", "url": "https://example.org/"}, 400, "invalid_field"),
@@ -111,6 +116,39 @@ def test_a_key_of_255_is_taken(bearer: dict[str, Any], clip: Path) -> None:
 def test_what_names_no_file_is_refused(bearer: dict[str, Any], body: Any, status: int, code: str) -> None:
     answer = Client().post(URL, json.dumps(body), content_type="application/json", **bearer)
     assert (answer.status_code, answer.json()["error"]) == (status, code)
+
+
+def test_a_link_is_accepted_shown_and_not_examined_twice(bearer: dict[str, Any], owner: User) -> None:
+    def send(**body: Any) -> Any:
+        return Client().post(URL, json.dumps(body), content_type="application/json", **bearer)
+
+    url = "https://www.youtube.com/watch?v=jNQXAC9IVRw"
+    accepted = send(url=url, start=2.5, end=14)
+    said = accepted.json()
+    assert (accepted.status_code, said["status"], said["stage"], said["media"]["sha256"]) == (
+        201,
+        "queued",
+        "fetching",
+        "",
+    )
+    again = send(url="youtu.be/jNQXAC9IVRw?si=x", start=2.5, end=14)
+    assert (again.status_code, again.json()["id"]) == (200, said["id"])
+    assert send(url=url).json()["id"] != said["id"]
+    assert limits.remaining(owner) == 8
+
+    claimed = links.claim_waiting()
+    assert claimed is not None
+    links.note_origin(claimed, title="A zoo", uploader="Asha", uploaded="2026-11-20", canonical_url=url)
+    links.report_progress(claimed, 40)
+    progress = Client().get(f"{URL}{said['id']}/progress/", **bearer).json()
+    assert (progress["stage"], progress["progress"], progress["finished"]) == ("fetching", 40, False)
+    links.fail_fetch(claimed, Code.LINK_NOT_SUPPORTED, "private")
+    failed = Client().get(f"{URL}{said['id']}/", **bearer).json()
+    assert (failed["error_code"], failed["link"]["problem"]) == ("link_not_supported", "private")
+    assert failed["reason_text"].startswith("This video is not public.")
+    assert failed["link"] | {"title": "A zoo", "uploader": "Asha", "uploaded": "2026-11-20"} == failed["link"]
+    assert (failed["link"]["cut_start"], failed["link"]["cut_end"], failed["link"]["fetched_at"]) == (2.5, 14.0, None)
+    assert Client().delete(f"{URL}{said['id']}/", **bearer).json()["sha256"] == ""
 
 
 def test_a_file_and_a_link_at_once_are_refused(bearer: dict[str, Any], clip: Path) -> None:
@@ -205,7 +243,7 @@ def test_the_list_asks_the_same_few_questions_however_long_it_is_and_leaves_the_
 def test_the_order_of_the_list_comes_from_an_index_and_not_from_sorting_everything(owner: User) -> None:
     from media_analysis import selectors
 
-    seen = selectors.analyses_visible_to(owner)
+    seen = selectors.own_analyses(owner)
     for state in ("", "done", "FAKE"):
         plan = selectors.filter_analyses(seen, state=state)[:20].explain()
         assert "media_of_owner" in plan

@@ -18,8 +18,9 @@ from django.urls import reverse
 from PIL import Image
 
 from accounts import limits, tokens
+from accounts.errors import Code
 from accounts.models import User
-from media_analysis import mobile_selectors, services, tasks
+from media_analysis import links, mobile_selectors, services, tasks
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Feedback, Media, Submission
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_feedback, make_media
 from tests.media_analysis.test_submit import REFUSED, assert_nothing_is_left, files_below
@@ -151,11 +152,35 @@ def test_the_daily_limit_is_429_with_the_time_to_come_back(app: Client, owner: U
 
 
 @pytest.mark.parametrize("name", ["youtubeLink", "url"])
-def test_a_link_is_refused_for_now_and_costs_nothing(app: Client, owner: User, settings: Any, name: str) -> None:
+def test_a_link_is_accepted_and_asked_for_again_costs_nothing(app: Client, owner: User, name: str) -> None:
     for encoding in ENCODINGS:
         answer = post(app, "/classify", {name: "https://videos.example/watch?v=1"}, encoding)
-        assert refused(answer) == (422, "link_not_supported")
+        media, analysis = Media.objects.get(), Analysis.objects.get()
+        assert answer.content.decode() == (
+            '{"code":200,"message":"Video is being processed ",'
+            f'"videoId":"{media.public_id}","analysisId":"{analysis.public_id}","remaining":9}}'
+        )
+    (row,) = app.post("/fetch-history").json()["vdata"]
+    assert (row["_id"], row["status"], row["fileName"]) == (media.public_id, "PROCESSING", f"video-{media.public_id}")
+    assert post(app, "/remove", {"videoId": media.public_id}).status_code == 200
+    assert not Analysis.objects.exists()
+
+
+@pytest.mark.parametrize("link", ["http://127.0.0.1/clip.mp4", "file:///etc/passwd", "no link"])
+def test_a_link_that_is_none_is_refused_and_costs_nothing(app: Client, owner: User, settings: Any, link: str) -> None:
+    for encoding in ENCODINGS:
+        assert refused(post(app, "/classify", {"youtubeLink": link}, encoding)) == (422, "link_not_supported")
     assert_nothing_is_left(settings, owner)
+
+
+def test_a_link_that_gave_no_video_is_told_in_the_history(app: Client, owner: User) -> None:
+    post(app, "/classify", {"url": "https://videos.example/watch?v=1"})
+    claimed = links.claim_waiting()
+    assert claimed is not None
+    links.fail_fetch(claimed, Code.LINK_UNREACHABLE, "not_found")
+    (row,) = app.post("/fetch-history").json()["vdata"]
+    assert (row["status"], row["reason"], row["confidence"]) == ("FAILED", "link_unreachable", None)
+    assert limits.remaining(owner) == 10
 
 
 def test_a_file_goes_before_a_link(app: Client, clip: Path) -> None:

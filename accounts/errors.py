@@ -53,6 +53,7 @@ class Code(StrEnum):
     BODY_NOT_SUPPORTED = "body_not_supported"
     MODEL_UNAVAILABLE = "model_unavailable"
     LANGUAGE_UNAVAILABLE = "language_unavailable"
+    REPORTS_BUSY = "reports_busy"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -96,6 +97,7 @@ STATUS: dict[Code, int] = {
     Code.RANGE_NOT_SATISFIABLE: 416,
     Code.MODEL_UNAVAILABLE: 503,
     Code.LANGUAGE_UNAVAILABLE: 503,
+    Code.REPORTS_BUSY: 503,
     Code.INTERNAL_ERROR: 500,
 }
 
@@ -144,6 +146,7 @@ TEXTS: dict[Code, Promise] = {
     Code.RANGE_NOT_SATISFIABLE: _("The file ends before the part that was asked for."),
     Code.MODEL_UNAVAILABLE: _("The detector could not be loaded. The file is kept: try again later."),
     Code.LANGUAGE_UNAVAILABLE: _("This server cannot make reports in this language. Ask for the English one."),
+    Code.REPORTS_BUSY: _("Many reports are being made just now. Try again in a moment."),
     Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),
 }
 

@@ -12,6 +12,8 @@ export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH
+# Whether `make run` starts the bot on X too.
+export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false)
 
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development

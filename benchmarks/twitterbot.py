@@ -2,10 +2,10 @@
 
     python -m benchmarks.twitterbot [--mentions 200]
 
-X is the one of the tests, in a process of its own, and answers at once. Handled is everything that the bot does: reading, finding the media,
-accounts, accepting the examination, publishing the card, writing and sending reply and message, on SQLite as it is
-set up by default. Not counted is the examination, which is the worker's. Beside it, in the same run: the same requests
-by tweepy alone, without an account, a row or a crash in mind.
+X is the one of the tests, in a process of its own, and answers at once. Handled is everything that the bot does:
+reading, finding the media, accounts, accepting the examination, publishing the card, writing and sending reply and
+message, on SQLite as it is set up by default. Not counted is the examination, which is the worker's. Beside it, in the
+same run: the same requests by tweepy alone, without an account, a row or a crash in mind.
 """
 
 from __future__ import annotations

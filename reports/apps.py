@@ -8,6 +8,8 @@ class ReportsConfig(AppConfig):
 
     def ready(self) -> None:
         # A key that cannot sign stops the start, not the first report.
-        from reports import seal
+        from media_analysis import signals
+        from reports import ahead, seal
 
         seal.require_settings()
+        signals.worker_starts.connect(ahead.start, dispatch_uid="reports.ahead")

@@ -17,7 +17,7 @@ from django_q.cluster import Cluster
 from django_q.signals import post_spawn
 
 from accounts.services import forget_ended
-from media_analysis import deliveries, fetching, health, housekeeping, services
+from media_analysis import deliveries, fetching, health, housekeeping, services, signals
 
 logger = logging.getLogger("sentinel.worker")
 
@@ -51,6 +51,7 @@ class Command(BaseCommand):
         sender, fetcher = deliveries.Sender(), fetching.Fetcher()
         sender.start()
         fetcher.start()
+        others: list[Any] = [thread for _receiver, thread in signals.worker_starts.send(sender=Command) if thread]
         watch = housekeeping.IdleWatch()
         next_sweep = 0.0
         while cluster.sentinel.is_alive():
@@ -61,8 +62,8 @@ class Command(BaseCommand):
                 beat.stopped()
                 sys.exit(EXIT_TRY_AGAIN)
             wait(cluster, TIDY_SECONDS)
-        fetcher.stop()
-        sender.stop()
+        for thread in (*others, fetcher, sender):
+            thread.stop()
         beat.stopped()
         if not cluster.has_stopped:
             logger.critical("The queue's guard died: starting anew")

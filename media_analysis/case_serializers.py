@@ -10,6 +10,8 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
+from accounts.ids import PUBLIC_ID_PATTERN
+from media_analysis import cases
 from media_analysis.case_details import (
     DATE_FORMATS,
     FIELDS,
@@ -18,9 +20,18 @@ from media_analysis.case_details import (
     clean_text,
     validate_phone,
 )
-from media_analysis.models import CaseDetails
+from media_analysis.models import (
+    Analysis,
+    Case,
+    CaseDetails,
+    CaseInvitation,
+    CaseMember,
+    CaseNote,
+    CaseRole,
+)
 
 MAX_TITLE_LENGTH = 200
+ROLES = [(role.value, role.label) for role in cases.ROLES]
 
 
 def _limit(name: str) -> int:
@@ -128,6 +139,154 @@ class CaseInput(CaseDetailsInput):
         return title
 
 
+class CaseChangeInput(CaseInput):
+    """What shall be another; the rest stays as it is."""
+
+    status = serializers.ChoiceField(Case.Status.choices, required=False, help_text="open, or closed.")
+
+
+class CaseMediaInput(serializers.Serializer[None]):
+    media = serializers.ListField(
+        child=serializers.RegexField(rf"^{PUBLIC_ID_PATTERN}\Z"),
+        min_length=1,
+        max_length=cases.MAX_FILES,
+        help_text="The files' ids: `media.id` of their analyses.",
+    )
+
+
+class AddedOutput(serializers.Serializer[None]):
+    added = serializers.IntegerField(min_value=0, help_text="How many were not in the case before.")
+
+
+class CaseNoteInput(serializers.Serializer[None]):
+    text = serializers.CharField(max_length=cases.MAX_NOTE_LENGTH, help_text="What is to be remembered.")
+
+
+class InvitationInput(serializers.Serializer[None]):
+    who = serializers.CharField(max_length=254, help_text="Exact user name or e-mail address.")
+    role = serializers.ChoiceField(ROLES, help_text="examiner adds files and notes, viewer looks and downloads.")
+
+
+class RoleInput(serializers.Serializer[None]):
+    role = serializers.ChoiceField(ROLES, help_text="examiner adds files and notes, viewer looks and downloads.")
+
+
+class CaseNoteOutput(serializers.ModelSerializer[CaseNote]):
+    id = serializers.CharField(source="public_id", help_text="The note's id.")
+    author = serializers.CharField(
+        source="author.username", default=None, allow_null=True, help_text="User name; null of a deleted account."
+    )
+
+    class Meta:
+        model = CaseNote
+        fields = ("id", "author", "text", "created_at")
+        extra_kwargs = {
+            "text": {"help_text": "The note. It never changes."},
+            "created_at": {"help_text": "When it was written."},
+        }
+
+
+class CaseMemberOutput(serializers.ModelSerializer[CaseMember]):
+    user_id = serializers.CharField(source="user.public_id", help_text="The member's user id.")
+    username = serializers.CharField(source="user.username", help_text="Their user name.")
+
+    class Meta:
+        model = CaseMember
+        fields = ("user_id", "username", "role", "joined_at")
+        extra_kwargs = {
+            "role": {"help_text": "owner, examiner or viewer."},
+            "joined_at": {"help_text": "Since when they are in the case."},
+        }
+
+
+class InvitationOutput(serializers.ModelSerializer[CaseInvitation]):
+    id = serializers.CharField(source="public_id", help_text="The invitation's id.")
+
+    class Meta:
+        model = CaseInvitation
+        fields = ("id", "invited_as", "role", "created_at")
+        extra_kwargs = {
+            "invited_as": {"help_text": "The name or address that was given, whether or not there is such an account."},
+            "role": {"help_text": "examiner or viewer."},
+            "created_at": {"help_text": "When they were invited."},
+        }
+
+
+class InvitationToMeOutput(serializers.ModelSerializer[CaseInvitation]):
+    id = serializers.CharField(source="public_id", help_text="The invitation's id.")
+    title = serializers.CharField(source="case.title", help_text="The case's title.")
+    owner = serializers.CharField(source="case.owner.username", help_text="User name of who invites.")
+
+    class Meta:
+        model = CaseInvitation
+        fields = ("id", "title", "owner", "role", "created_at")
+        extra_kwargs = {
+            "role": {"help_text": "examiner adds files and notes, viewer looks and downloads."},
+            "created_at": {"help_text": "When you were invited."},
+        }
+
+
+class CaseFileOutput(serializers.Serializer[cases.CaseFile]):
+    """A file in a case, with the state of its latest analysis."""
+
+    media_id = serializers.CharField(source="line.media_public_id", help_text="The file's id.")
+    sha256 = serializers.CharField(source="line.sha256", help_text="SHA-256 of the file as received.")
+    added_at = serializers.DateTimeField(source="line.added_at", help_text="When it was added.")
+    added_by = serializers.CharField(
+        source="line.added_by.username",
+        default=None,
+        allow_null=True,
+        help_text="User name of who added it; null of a deleted account.",
+    )
+    deleted = serializers.SerializerMethodField(help_text="Whether the file was deleted. Then what follows is null.")
+    original_name = serializers.CharField(
+        source="media.original_name", default=None, allow_null=True, help_text="What the file was called."
+    )
+    owner = serializers.CharField(
+        source="media.owner.username", default=None, allow_null=True, help_text="User name of the file's owner."
+    )
+    analysis_id = serializers.CharField(
+        source="analysis.public_id", default=None, allow_null=True, help_text="The latest analysis."
+    )
+    status = serializers.ChoiceField(
+        Analysis.Status.choices, source="analysis.status", default=None, allow_null=True, help_text="How far it is."
+    )
+    outcome = serializers.CharField(
+        source="analysis.outcome",
+        default=None,
+        allow_null=True,
+        help_text="FAKE, REAL, INCONCLUSIVE or NOT_ASSESSABLE; empty while it is not done.",
+    )
+    confidence = serializers.FloatField(
+        source="analysis.confidence", default=None, allow_null=True, help_text="In percent, where there is one."
+    )
+
+    def get_deleted(self, file: cases.CaseFile) -> bool:
+        return file.media is None
+
+
+class CaseSummaryOutput(serializers.ModelSerializer[Case]):
+    """A case as its members see it in a list."""
+
+    id = serializers.CharField(source="public_id", help_text="The case's id.")
+    owner = serializers.CharField(source="owner.username", help_text="User name of its owner.")
+    role = serializers.ChoiceField(CaseRole.choices, help_text="What you are in it.")
+    file_count = serializers.IntegerField(help_text="How many files are in it, deleted ones too.")
+
+    class Meta:
+        model = Case
+        fields: tuple[str, ...] = (
+            *("id", "title", "status", "owner", "role", "file_count"),
+            *("created_at", "updated_at"),
+        )
+        extra_kwargs = {
+            "title": {"help_text": "What its members call it."},
+            "status": {"help_text": "open, or closed: then nothing in it can be changed."},
+            "created_at": {"help_text": "When it was opened."},
+            "updated_at": {"help_text": "When something in it was changed last."},
+        }
+
+
 class MobileCaseInput(serializers.Serializer[None]):
     """The same fields by the phone apps' names."""
 
@@ -180,3 +339,21 @@ class CaseOutput(serializers.ModelSerializer[CaseDetails]):
             "fir_date": {"help_text": "Date of the FIR; null if not given."},
             "gender": {"help_text": "female, male or other; empty if not given."},
         }
+
+
+class CaseFieldsOutput(serializers.ModelSerializer[Case]):
+    """What is known of a case."""
+
+    class Meta:
+        model = Case
+        fields = CaseOutput.Meta.fields
+        extra_kwargs = CaseOutput.Meta.extra_kwargs
+
+
+class CaseDetailOutput(CaseSummaryOutput):
+    """A case with what is known of it."""
+
+    details = CaseFieldsOutput(source="*", help_text="What is known of the case.")
+
+    class Meta(CaseSummaryOutput.Meta):
+        fields = (*CaseSummaryOutput.Meta.fields, "details")

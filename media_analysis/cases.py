@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, F, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -315,6 +315,13 @@ def accept_invitation(user: User, public_id: str) -> Case:
 
 def decline_invitation(user: User, public_id: str) -> None:
     _invitation_to(user, public_id).delete()
+
+
+def end_invitation(user: User, public_id: str) -> None:
+    """Decline it if it is to `user`, withdraw it if it is from them. Raises ``not_found``."""
+    ours = Q(user=user) | Q(case__owner=user)
+    if not CaseInvitation.objects.filter(ours, public_id=public_id).delete()[0]:
+        raise SentinelError(Code.NOT_FOUND)
 
 
 def change_role(seat: Seat, user_id: str, role: CaseRole) -> CaseMember:

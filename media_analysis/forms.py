@@ -51,7 +51,6 @@ class CaseDetailsForm(forms.Form):
             for text in texts:
                 self.add_error(name, text)
 
-
     def keep(self, given: dict[str, Any]) -> dict[str, Any]:
         return filled(given)
 
@@ -71,9 +70,7 @@ class CaseForm(CaseDetailsForm):
 
 
 class NoteForm(forms.Form):
-    text = forms.CharField(
-        label=_("New note"), max_length=MAX_NOTE_LENGTH, widget=forms.Textarea(attrs={"rows": 4})
-    )
+    text = forms.CharField(label=_("New note"), max_length=MAX_NOTE_LENGTH, widget=forms.Textarea(attrs={"rows": 4}))
 
 
 class InvitationForm(forms.Form):

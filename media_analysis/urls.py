@@ -42,7 +42,9 @@ urlpatterns = [
     path("cases/<public_id:public_id>/reopen/", case_views.reopen, name="case_reopen"),
     path("cases/<public_id:public_id>/files/", case_views.add_files, name="case_files"),
     path(
-        "cases/<public_id:public_id>/files/<public_id:media_id>/remove/", case_views.remove_file, name="case_file_remove"
+        "cases/<public_id:public_id>/files/<public_id:media_id>/remove/",
+        case_views.remove_file,
+        name="case_file_remove",
     ),
     path("cases/<public_id:public_id>/notes/", case_views.add_note, name="case_notes"),
     path("cases/<public_id:public_id>/invitations/", case_views.invite, name="case_invite"),

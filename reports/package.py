@@ -156,6 +156,8 @@ def make_package(analysis: Analysis, language: str, *, actor: User) -> Package:
         analysis=analysis.public_id,
     )
     events = list(custody.events_of(media.public_id))
+    if media.owner_id != actor.pk:
+        events = custody.without_addresses(events)
     # Without a name from the beginning: whatever dies meanwhile, it is not left behind.
     target: Any = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 -- handed to the caller
     try:

@@ -29,9 +29,9 @@ from rest_framework_simplejwt.tokens import AccessToken
 from accounts import tokens
 from accounts.answers import is_api
 from accounts.models import AppSession, PushDevice, User
-from media_analysis import cards, resumable
+from media_analysis import cards, cases, resumable
 from media_analysis.evidence import LABELLED_NAME
-from media_analysis.models import Analysis, Media, Notification, Submission
+from media_analysis.models import Analysis, CaseRole, Media, Notification, Submission
 from tests.conftest import PASSWORD, make_user
 from tests.media_analysis.factories import make_analysis, make_done, make_feedback, make_media
 
@@ -206,6 +206,36 @@ TABLE: dict[str, Row] = {
     "POST /api/v1/analyses/<public_id>/card/": hidden(lambda w: Request(analysis(w, "card/"))),
     "DELETE /api/v1/analyses/<public_id>/card/": hidden(lambda w: Request(with_card(w)), 204),
     "POST /api/v1/check/": everybody(at("/api/v1/check/", {"sha256": "0" * 64})),
+    # Cases: the stranger and the administrator are in none
+    "GET /api/v1/cases/": own(at("/api/v1/cases/")),
+    "POST /api/v1/cases/": own(at("/api/v1/cases/", {"title": "Mine"}), 201),
+    "GET /api/v1/cases/<public_id>/": hidden(lambda w: Request(case_path(w))),
+    "PATCH /api/v1/cases/<public_id>/": hidden(lambda w: Request(case_path(w), {"title": "Another"})),
+    "DELETE /api/v1/cases/<public_id>/": hidden(lambda w: Request(case_path(w)), 204),
+    "GET /api/v1/cases/<public_id>/media/": hidden(lambda w: Request(case_path(w, "media/"))),
+    "POST /api/v1/cases/<public_id>/media/": hidden(
+        lambda w: Request(case_path(w, "media/"), {"media": [w.image.media.public_id]})
+    ),
+    "DELETE /api/v1/cases/<public_id>/media/<media_id>/": hidden(
+        lambda w: Request(case_path(w, f"media/{w.video.media.public_id}/")), 204
+    ),
+    "GET /api/v1/cases/<public_id>/notes/": hidden(lambda w: Request(case_path(w, "notes/"))),
+    "POST /api/v1/cases/<public_id>/notes/": hidden(lambda w: Request(case_path(w, "notes/"), {"text": "Seen."}), 201),
+    "GET /api/v1/cases/<public_id>/members/": hidden(lambda w: Request(case_path(w, "members/"))),
+    "POST /api/v1/cases/<public_id>/members/": hidden(
+        lambda w: Request(case_path(w, "members/"), {"who": "ravi", "role": "viewer"}), 202
+    ),
+    "PATCH /api/v1/cases/<public_id>/members/<user_id>/": hidden(lambda w: Request(member_path(w), {"role": "viewer"})),
+    "DELETE /api/v1/cases/<public_id>/members/<user_id>/": hidden(lambda w: Request(member_path(w)), 204),
+    "GET /api/v1/cases/<public_id>/report/": hidden(lambda w: Request(case_path(w, "report/"))),
+    "GET /api/v1/cases/<public_id>/export/": hidden(lambda w: Request(f"/api/v1/cases/{an_empty_case(w)}/export/")),
+    "GET /api/v1/case-invitations/": own(at("/api/v1/case-invitations/")),
+    "DELETE /api/v1/case-invitations/<public_id>/": hidden(
+        lambda w: Request(f"/api/v1/case-invitations/{an_invitation(w)}/"), 204
+    ),
+    "POST /api/v1/case-invitations/<public_id>/accept/": hidden(
+        lambda w: Request(f"/api/v1/case-invitations/{an_invitation(w)}/accept/")
+    ),
     # Uploads
     "GET /api/v1/uploads/": own(at("/api/v1/uploads/")),
     "POST /api/v1/uploads/": own(at("/api/v1/uploads/", headers={**TUS, "Upload-Length": "5"}), 201),
@@ -237,6 +267,31 @@ TABLE: dict[str, Row] = {
     "GET /api/docs/": everybody(at("/api/docs/")),
     "GET /api/docs/redoc/": everybody(at("/api/docs/redoc/")),
 }
+
+
+def case_path(world: World, rest: str = "") -> str:
+    """A case of the owner with a file in it."""
+    case = cases.open_case(world.owner, "A case", {})
+    cases.add_media(cases.take_seat(world.owner, case.public_id), [world.video.media.public_id])
+    return f"/api/v1/cases/{case.public_id}/{rest}"
+
+
+def an_empty_case(world: World) -> str:
+    return cases.open_case(world.owner, "A case", {}).public_id
+
+
+def member_path(world: World) -> str:
+    """Somebody who is in a case of the owner."""
+    case = cases.open_case(world.owner, "A case", {})
+    seat, member = cases.take_seat(world.owner, case.public_id), make_user("member")
+    cases.accept_invitation(member, cases.invite(seat, "member", CaseRole.EXAMINER).public_id)
+    return f"/api/v1/cases/{case.public_id}/members/{member.public_id}/"
+
+
+def an_invitation(world: World) -> str:
+    """To the owner, from somebody else."""
+    case = cases.open_case(make_user("colleague"), "Theirs", {})
+    return cases.invite(cases.take_seat(case.owner, case.public_id), "owner", CaseRole.VIEWER).public_id
 
 
 def with_feedback(world: World) -> str:

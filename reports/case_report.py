@@ -1,0 +1,270 @@
+"""Reports over a whole case, and everything of a case in one file.
+
+Both are made anew at each request, from what the case holds at that moment, and are kept nowhere. What they take of a
+file away is written into its custody log.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Prefetch
+from django.template.loader import render_to_string
+from django.utils import timezone, translation
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
+
+from accounts.errors import Code, SentinelError
+from accounts.ids import new_public_id
+from media_analysis import cases, custody, evidence
+from media_analysis.case_details import FIELDS, case_rows
+from media_analysis.cases import CaseFile, Seat
+from media_analysis.models import Analysis, CaseNote
+from reports import document as single
+from reports import issued, package, pictures, services, typefaces
+from reports.document import Document, ShownPicture
+from reports.models import IssuedDocument
+from reports.pdf import get_engine
+from reports.presentation import KeyFrame, Report, present
+from reports.seal import sign_detached, sign_pdf
+
+VERSION = 1
+# Each has a page of its own; all others are in the table.
+MOST_SUMMARIES = 50
+PICTURE_BOX = (400, 240)
+PICTURE_SIZE = 700
+CASE_REPORT = "case-report.pdf"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished PDF; ``number`` is printed in it."""
+
+    pdf: bytes
+    number: str
+    language: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.pdf).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The page of one file. ``picture`` is the frame that speaks loudest, where one was kept."""
+
+    file: CaseFile
+    report: Report
+    frame: KeyFrame | None
+    picture: ShownPicture | None
+
+
+def make_case_report(seat: Seat, language: str) -> Made:
+    """The report over a case as it is now, for one of its members.
+
+    Takes seconds, so it must not be called in a transaction. Raises :class:`SentinelError`: ``language_unavailable``.
+    """
+    files = _files_with_results(seat)
+    made = _make_report(seat, files, language)
+    _note(seat, files, custody.What.CASE_REPORT, language=language, sha256=made.sha256)
+    return made
+
+
+def make_case_export(seat: Seat, language: str) -> package.Package:
+    """Everything of a case as ZIP: the report over it, the reports of its files, the notes, the custody logs.
+
+    Raises as :func:`make_case_report` does.
+    """
+    files = _files_with_results(seat)
+    made_at = timezone.now().astimezone(UTC).replace(microsecond=0)
+    reports: dict[str, bytes] = {}
+    for file in files:
+        if file.media and file.analysis and file.analysis.status == Analysis.Status.DONE:
+            report = services.read_report(services.get_report(file.analysis, language))
+            reports[f"reports/{file.media.public_id}-{language}.pdf"] = report
+    combined = _make_report(seat, files, language)
+    _note(seat, files, custody.What.CASE_EXPORT, language=language)
+    notes = list(cases.notes_of(seat.case))
+    # Without a name from the beginning: whatever dies meanwhile, it is not left behind.
+    target: Any = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 -- handed to the caller
+    try:
+        with package.Writer(target, made_at) as writer:
+            writer.add_bytes(CASE_REPORT, combined.pdf)
+            for name, pdf in reports.items():
+                writer.add_bytes(name, pdf)
+            writer.add_bytes("case.json", package.to_json(describe_case(seat, files, made_at)))
+            writer.add_bytes("notes.json", package.to_json(describe_notes(notes)))
+            writer.add_bytes("notes.csv", notes_csv(notes))
+            for file in files:
+                _add_file(writer, seat, file)
+            sums = package.checksums(writer.members)
+            writer.add_bytes(package.CHECKSUMS, sums)
+            writer.add_bytes(f"{package.CHECKSUMS}.p7s", sign_detached(sums))
+        size = target.tell()
+        target.seek(0)
+        digest = hashlib.file_digest(target, "sha256").hexdigest()
+        target.seek(0)
+        issued.register(digest, IssuedDocument.Kind.PACKAGE, issued_at=made_at)
+    except BaseException:
+        target.close()
+        raise
+    return package.Package(target, f"sentinel-case-{seat.case.public_id}.zip", size, digest)
+
+
+def describe_case(seat: Seat, files: Sequence[CaseFile], made_at: datetime) -> dict[str, Any]:
+    case = seat.case
+    fields = {name: getattr(case, name) for name in FIELDS}
+    fields["fir_date"] = case.fir_date.isoformat() if case.fir_date else None
+    return {
+        "schema": 1,
+        "made_at": _utc(made_at),
+        "made_for": seat.user.get_username(),
+        "id": case.public_id,
+        "title": case.title,
+        "status": case.status,
+        "created_at": _utc(case.created_at),
+        "details": fields,
+        "members": [
+            {"user": member.user.get_username(), "role": member.role, "joined_at": _utc(member.joined_at)}
+            for member in cases.members_of(case)
+        ],
+        "files": [
+            {
+                "media": file.line.media_public_id,
+                "sha256": file.line.sha256,
+                "added_at": _utc(file.line.added_at),
+                "deleted": file.media is None,
+                "name": file.media.original_name if file.media else None,
+                "analysis": file.analysis.public_id if file.analysis else None,
+                "status": file.analysis.status if file.analysis else None,
+                "outcome": file.analysis.outcome if file.analysis else None,
+                "fake_probability": file.analysis.fake_probability if file.analysis else None,
+                "confidence": file.analysis.confidence if file.analysis else None,
+            }
+            for file in files
+        ],
+    }
+
+
+def describe_notes(notes: Sequence[CaseNote]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": note.public_id,
+            "author": note.author.get_username() if note.author else None,
+            "created_at": _utc(note.created_at),
+            "text": note.text,
+        }
+        for note in notes
+    ]
+
+
+def notes_csv(notes: Sequence[CaseNote]) -> bytes:
+    """UTF-8 with a mark that spreadsheets know it by. A text that they would take for a formula begins with '."""
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["number", "created_at", "author", "text"])
+    for number, note in enumerate(describe_notes(notes), start=1):
+        author, text = (_no_formula(note[name] or "") for name in ("author", "text"))
+        writer.writerow([number, note["created_at"], author, text])
+    return b"\xef\xbb\xbf" + table.getvalue().encode()
+
+
+def _add_file(writer: package.Writer, seat: Seat, file: CaseFile) -> None:
+    """What the export holds of one file besides its report."""
+    media_id = file.line.media_public_id
+    if file.media is None:
+        return
+    events = list(custody.events_of(media_id))
+    if file.media.owner_id != seat.user.pk:
+        events = custody.without_addresses(events)
+    writer.add_bytes(f"custody/{media_id}.json", package.to_json(package.describe_custody(media_id, events)))
+
+
+def _files_with_results(seat: Seat) -> list[CaseFile]:
+    """All files of the case, with everything that was found in them."""
+    whole = Prefetch("media__analyses", Analysis.objects.select_related("media__owner").order_by("id"))
+    lines = cases.files_of(seat.case).prefetch_related(None).prefetch_related(whole)
+    return cases.show_files(list(lines))
+
+
+def _note(seat: Seat, files: Sequence[CaseFile], what: custody.What, **details: str) -> None:
+    """Into the log of every file that is in what is handed out. Raises ``not_found`` if the case is closed to them."""
+    # Making it took long: whoever was put out of the case meanwhile gets nothing.
+    cases.take_seat(seat.user, seat.case.public_id)
+    said = {"what": str(what), "case": seat.case.public_id, **details}
+    taken = [file.media.public_id for file in files if file.media]
+    custody.record_each(dict.fromkeys(taken, said), custody.Event.DOWNLOADED, actor=seat.user)
+
+
+def _make_report(seat: Seat, files: Sequence[CaseFile], language: str) -> Made:
+    engine = get_engine()
+    engine.require_language(language)
+    number, made_at = new_public_id(), timezone.now()
+    document = Document()
+    with translation.override(language):
+        done = [file for file in files if file.analysis and file.analysis.status == Analysis.Status.DONE]
+        context: dict[str, Any] = {
+            "case": seat.case,
+            "rows": case_rows(seat.case),
+            "number": number,
+            "files": files,
+            "summaries": [_summarise(file, document) for file in done[:MOST_SUMMARIES]],
+            "left_out": max(len(done) - MOST_SUMMARIES, 0),
+            "notes": list(cases.notes_of(seat.case)),
+            "members": list(cases.members_of(seat.case)),
+            "reader": seat.user,
+            "language": language,
+            "made_at": made_at,
+            "stylesheet": engine.stylesheet,
+            "families": mark_safe(", ".join(f'"{typefaces.family_of(script)}"' for script in engine.scripts)),  # noqa: S308 -- our own names
+            "page_number": mark_safe(engine.page_number),  # noqa: S308 -- our own markup
+            "page_count": mark_safe(engine.page_count),  # noqa: S308 -- our own markup
+        }
+        markup = typefaces.spell_out(render_to_string("reports/case_pdf/report.html", context), engine.scripts)
+        reason = _("Report of a case")
+    pdf = sign_pdf(engine.render(markup, document.parts), reason=reason, contact=settings.SENTINEL_URL).content
+    made = Made(pdf, number, language)
+    issued.register(made.sha256, IssuedDocument.Kind.REPORT, public_id=number, issued_at=made_at)
+    return made
+
+
+def _summarise(file: CaseFile, document: Document) -> Summary:
+    analysis = file.analysis
+    if analysis is None:
+        raise SentinelError(Code.NOT_FINISHED)
+    report = present(analysis)
+    frame = max(report.key_frames, key=_loudest, default=None)
+    stored = evidence.find(analysis, evidence.frame_name(frame.frame)) if frame else None
+    if frame is None or stored is None:
+        return Summary(file, report, None, None)
+    jpeg = single._read(analysis, evidence.frame_name(frame.frame))
+    most_bytes = pictures.share_of(pictures.FRAMES_BUDGET, MOST_SUMMARIES)
+    drawn = pictures.draw_key_frame(jpeg, frame, longest=PICTURE_SIZE, most_bytes=most_bytes)
+    name = f"{analysis.public_id}-{evidence.frame_name(frame.frame)}"
+    return Summary(file, report, frame, single._show(document, name, drawn, PICTURE_BOX))
+
+
+def _loudest(frame: KeyFrame) -> float:
+    return max((box.percent for box in frame.boxes), default=0.0)
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def as_download(made: Made, seat: Seat) -> Mapping[str, str]:
+    """Headers that go with the file, whose name is made of an id only."""
+    name = f"sentinel-case-{seat.case.public_id}.pdf"
+    return {"Content-Disposition": f'attachment; filename="{name}"', "Content-Language": made.language}

@@ -1,0 +1,119 @@
+"""The report over a case, and everything of a case in one file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from typing import Any
+
+import pypdf
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from media_analysis import cases, custody, services
+from media_analysis.custody import Event, What
+from media_analysis.models import Analysis, Case, CaseRole
+from reports.seal import State, check_detached, check_pdf, known_certificates
+from tests.media_analysis.factories import make_analysis
+from tests.reports.factories import make_reportable
+from tests.reports.test_package import received
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def case(owner: User, stranger: User) -> Case:
+    """A case of the owner, whose only other member is the stranger."""
+    made = cases.open_case(owner, "The <i>case</i> of हिन्दी", {"station": "Kondhwa", "fir_id": "12/2026"})
+    seat = cases.take_seat(owner, made.public_id)
+    cases.accept_invitation(stranger, cases.invite(seat, "stranger", CaseRole.VIEWER).public_id)
+    return made
+
+
+@pytest.fixture
+def found(case: Case, owner: User) -> dict[str, Analysis]:
+    """A fake, one that waits, and one that is deleted, in the case."""
+    seat = cases.take_seat(owner, case.public_id)
+    fake = make_reportable(owner, "FAKE", media={"original_name": "=fake & <b>.mp4"})
+    waiting = make_analysis(owner, spent=False)
+    gone = make_reportable(owner, "REAL", media={"sha256": "9" * 64})
+    for analysis in (fake, waiting, gone):
+        custody.record(analysis.media.public_id, Event.RECEIVED, actor=owner)
+        cases.add_media(seat, [analysis.media.public_id])
+    cases.add_note(seat, "=1+1\nfirst")
+    cases.add_note(seat, "second note")
+    services.delete_media(gone.media, actor=owner)
+    return {"fake": fake, "waiting": waiting}
+
+
+def answer(user: User, path: str) -> Any:
+    client = Client()
+    client.force_login(user, backend="accounts.backends.UsernameOrEmailBackend")
+    return client.get(path)
+
+
+@pytest.mark.slow
+def test_the_report_holds_everything_of_the_case(case: Case, found: dict[str, Analysis], stranger: User) -> None:
+    given = answer(stranger, reverse("reports:case_report", args=[case.public_id]))
+    assert given.status_code == 200
+    assert given["Cache-Control"] == "private, no-store"
+    pdf = pypdf.PdfReader(io.BytesIO(given.content))
+    text = " ".join(" ".join(page.extract_text() for page in pdf.pages).split())
+    for said in (
+        *("The <i>case</i> of हिन्दी", "Kondhwa", "12/2026", "=fake & <b>.mp4", "Deleted file", "second note", "=1+1"),
+        *("Signs of manipulation found", "for stranger", "Waiting", found["fake"].public_id),
+    ):
+        assert said in text, said
+    assert "a" * 64 in text.replace(" ", "")
+    assert "9" * 64 in text.replace(" ", "")
+    checked = check_pdf(given.content)
+    assert checked.state is State.INTACT
+    taken = custody.events_of(found["fake"].media.public_id).last()
+    assert taken is not None
+    assert (taken.event, taken.actor, taken.details["what"]) == (Event.DOWNLOADED, stranger.public_id, What.CASE_REPORT)
+    assert taken.details["sha256"] == hashlib.sha256(given.content).hexdigest()
+
+
+@pytest.mark.slow
+def test_the_export_holds_everything_and_no_address_of_others(
+    case: Case, found: dict[str, Analysis], owner: User, stranger: User
+) -> None:
+    media_id = found["fake"].media.public_id
+    with custody.acting_from("192.0.2.77"):
+        custody.record(media_id, Event.VIEWED, actor=owner, what="page")
+    given = answer(stranger, reverse("reports:case_export", args=[case.public_id]))
+    content = received(given)
+    assert b"192.0.2.77" not in content
+    members = zipfile.ZipFile(io.BytesIO(content))
+    waiting = found["waiting"].media.public_id
+    assert set(members.namelist()) == {
+        *("case-report.pdf", "case.json", "notes.json", "notes.csv", "SHA256SUMS", "SHA256SUMS.p7s"),
+        *(f"reports/{media_id}-en.pdf", f"custody/{media_id}.json", f"custody/{waiting}.json"),
+    }
+    sums = members.read("SHA256SUMS")
+    for line in sums.decode().splitlines():
+        digest, name = line.split(maxsplit=1)
+        assert hashlib.sha256(members.read(name.lstrip("*"))).hexdigest() == digest
+    assert check_detached(sums, members.read("SHA256SUMS.p7s"), known_certificates()).state is State.INTACT
+    rows = list(csv.reader(io.StringIO(members.read("notes.csv").decode("utf-8-sig"))))
+    assert [row[3] for row in rows[1:]] == ["'=1+1\nfirst", "second note"]
+    assert json.loads(members.read("notes.json"))[0]["text"] == "=1+1\nfirst"
+    told = json.loads(members.read("case.json"))
+    assert [file["deleted"] for file in told["files"]] == [False, False, True]
+    assert told["files"][2]["name"] is None
+    # The owner gets the addresses of their own file.
+    assert b"192.0.2.77" in received(answer(owner, reverse("reports:case_export", args=[case.public_id])))
+
+
+def test_only_members_get_them(case: Case, found: dict[str, Analysis], owner: User, stranger: User) -> None:
+    cases.remove_member(cases.take_seat(owner, case.public_id), stranger.public_id)
+    for name in ("case_report", "case_export"):
+        assert answer(stranger, reverse(f"reports:{name}", args=[case.public_id])).status_code == 404
+    for name in ("report", "export"):
+        assert answer(stranger, f"/api/v1/cases/{case.public_id}/{name}/").status_code == 404
+        assert Client().get(f"/api/v1/cases/{case.public_id}/{name}/").status_code == 401

@@ -6,7 +6,6 @@ byte. The seal in a PDF only tells what else it may be.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,9 +17,6 @@ from reports.models import IssuedDocument
 
 # A report is below 3 MB; what is larger than this is told by its digest alone.
 MOST_PDF_BYTES = 8 * 1024 * 1024
-# How a PDF that was made here says its number: see reports.services.
-NUMBER = re.compile(rb"document ([0-9a-f]{24})\)")
-MOST_NUMBERS = 8
 
 
 class Answer(StrEnum):
@@ -115,5 +111,4 @@ def check_content(sha256: str, content: bytes) -> Finding:
 
 
 def _bears_our_number(content: bytes) -> bool:
-    numbers = [match[1].decode() for match in NUMBER.finditer(content)]
-    return any(issued.find_by_number(number) for number in numbers[-MOST_NUMBERS:])
+    return any(issued.find_by_number(number) for number in seal.numbers_in(content))

@@ -27,7 +27,7 @@ from reports.pdf import PART, Engine, Part
 from reports.presentation import Face, KeyFrame, Person, Report, present
 
 # Counted up with every change of what a report says or how: then new ones are made.
-VERSION = 2
+VERSION = 3
 
 # In CSS pixels of 1/96 inch; the text of an A4 page is 658 wide.
 KEY_FRAME_BOX = (410, 250)
@@ -100,6 +100,19 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class SealNote:
+    """What a report says of its own seal.
+
+    ``number`` is that of the document, ``check_url`` where it can be checked, empty where nobody knows the site's
+    address, ``fingerprint`` that of the certificate.
+    """
+
+    number: str
+    check_url: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Making:
     """A report in the making, for what sections gather. Pictures that they show are put into ``document.parts``."""
 
@@ -110,6 +123,7 @@ class Making:
     made_at: datetime
     document: Document
     custody_events: Sequence[CustodyEvent]
+    seal: SealNote | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +150,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("reports/pdf/words.html"),
     Section("reports/pdf/annexes.html"),
     Section("reports/pdf/custody.html", lambda making: {"custody": _print_custody(making)}),
+    Section("reports/pdf/seal.html", lambda making: _note_seal(making)),  # noqa: PLW0108 -- further down
 )
 
 
@@ -147,15 +162,17 @@ def compose(
     made_at: datetime,
     custody_events: Sequence[CustodyEvent] = (),
     original_sha256: str = "",
+    seal: SealNote | None = None,
 ) -> Document:
     """The report of a DONE analysis for `engine`, in `language`, one of the site's, with the file's custody log.
 
-    ``original_sha256`` is of the English report that is attached to this translation, if one is.
+    ``original_sha256`` is of the English report that is attached to this translation, if one is. ``seal`` is told where
+    the report is going to be sealed.
     """
     document = Document()
     with translation.override(language):
         report = present(analysis)
-        making = Making(analysis, report, language, engine, made_at, document, custody_events)
+        making = Making(analysis, report, language, engine, made_at, document, custody_events, seal)
         context: dict[str, Any] = {
             "sections": [section.template for section in SECTIONS],
             "analysis": analysis,
@@ -198,6 +215,14 @@ def _drawing(template: str, context: Mapping[str, Any], engine: Engine) -> Part:
     families = mark_safe(", ".join(typefaces.family_of(script) for script in engine.scripts))  # noqa: S308 -- ours
     text = typefaces.spell_out(render_to_string(template, {**context, "families": families}), engine.scripts)
     return Part(text.encode(), "image/svg+xml")
+
+
+def _note_seal(making: Making) -> dict[str, Any]:
+    """The seal, and the QR code of its address where there is one."""
+    if making.seal is None or not making.seal.check_url:
+        return {"seal": making.seal}
+    making.document.parts["check.svg"] = Part(pictures.draw_qr_code(making.seal.check_url), "image/svg+xml")
+    return {"seal": making.seal, "check_code": PART + "check.svg"}
 
 
 def _print_custody(making: Making) -> PrintedLog | None:

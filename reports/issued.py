@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.utils import timezone
 
 from accounts.ids import new_public_id
@@ -28,6 +29,12 @@ def register(
         },
     )
     return made
+
+
+def check_address(public_id: str, site: str = "") -> str:
+    """Where a document with this number can be checked: at the address of the settings, else at `site`, else empty."""
+    base = settings.SENTINEL_URL or site.rstrip("/")
+    return f"{base}/check/?d={public_id}" if base else ""
 
 
 def find(content_sha256: str) -> IssuedDocument | None:

@@ -71,7 +71,7 @@ class ReportView(APIView):
         language = services.choose_language(user, asked.validated_data.get("lang", ""))
         name = file_name(analysis.media)
         # Made here in either case: the address that JSON names is not to be a promise.
-        report = services.get_report(analysis, language)
+        report = services.get_report(analysis, language, site=absolute(request, "/"))
         if request.accepted_renderer.format == PdfRenderer.format:
             services.note_download(report, analysis, actor=user)
             return Response(services.read_report(report), headers={**NO_STORE, **as_download(name, report)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from io import BytesIO
 
+import segno
 from PIL import Image, ImageDraw, ImageFont
 
 from reports.presentation import FrameBox, KeyFrame
@@ -40,6 +41,16 @@ def shrink(jpeg: bytes, *, longest: int, most_bytes: int) -> bytes:
         picture = kept.convert("RGB")
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return _to_jpeg(picture, most_bytes)
+
+
+def draw_qr_code(text: str) -> bytes:
+    """A QR code as SVG, with the four modules of white around it that scanners want.
+
+    A seventh of it may be unreadable: printed, copied and folded, it still leads there.
+    """
+    target = BytesIO()
+    segno.make_qr(text, error="m").save(target, kind="svg", scale=4, border=4, light="#fff", xmldecl=False, nl=False)
+    return target.getvalue()
 
 
 def draw_key_frame(

@@ -54,6 +54,19 @@ MOST_SIGNATURE_BYTES = 256 * 1024
 DIGESTS = {"sha1", "sha224", "sha256", "sha384", "sha512"}
 
 
+def reason_of(number: str) -> str:
+    """What the signature of a document with this number says that it is for; see :func:`numbers_in`."""
+    return f"Issued by Sentinel as document {number}"
+
+
+def numbers_in(pdf: bytes) -> list[str]:
+    """The numbers that such signatures in a PDF name, whether they hold or not; the last few of them."""
+    return [match[1].decode() for match in _NUMBER.finditer(pdf)][-MOST_SIGNATURES:]
+
+
+_NUMBER = re.compile(rb"as document ([0-9a-f]{24})\)")
+
+
 class SealError(Exception):
     """Something could not be signed so that the signature holds."""
 

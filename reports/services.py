@@ -18,7 +18,8 @@ from accounts.ids import new_public_id
 from accounts.models import User
 from media_analysis import custody, evidence
 from media_analysis.models import Analysis
-from reports.document import VERSION, compose
+from reports import issued, seal
+from reports.document import VERSION, SealNote, compose
 from reports.models import Report
 from reports.pdf import Attachment, get_engine
 
@@ -48,8 +49,10 @@ def require_result(analysis: Analysis) -> None:
         raise SentinelError(Code.NOT_FINISHED)
 
 
-def get_report(analysis: Analysis, language: str) -> Report:
+def get_report(analysis: Analysis, language: str, *, site: str = "") -> Report:
     """The report of a finished analysis in one of the site's languages, made now unless there is one.
+
+    ``site`` is the address that it was asked for at: its QR code leads there where the settings name no other.
 
     Takes a second or two when it is made, so it must not be called in a transaction. Raises :class:`SentinelError`:
     ``not_finished``, ``no_result``, ``language_unavailable`` where this server can't write that language, and
@@ -59,7 +62,7 @@ def get_report(analysis: Analysis, language: str) -> Report:
     if report := _find_whole(analysis, language):
         return report
     with _MAKING:
-        return _find_whole(analysis, language) or _make(analysis, language)
+        return _find_whole(analysis, language) or _make(analysis, language, site)
 
 
 def note_download(report: Report, analysis: Analysis, *, actor: User) -> None:
@@ -93,11 +96,12 @@ def _find_whole(analysis: Analysis, language: str) -> Report | None:
     return report
 
 
-def _make(analysis: Analysis, language: str) -> Report:
+def _make(analysis: Analysis, language: str, site: str) -> Report:
     engine = get_engine()
     engine.require_language(language)
-    original = _original_of(analysis, language)
+    original = _original_of(analysis, language, site)
     public_id, made_at = new_public_id(), timezone.now()
+    check_url = issued.check_address(public_id, site)
     # Read once: the report's row keeps the last digest that the report prints.
     events = list(custody.events_of(analysis.media.public_id))
     document = compose(
@@ -107,8 +111,14 @@ def _make(analysis: Analysis, language: str) -> Report:
         made_at=made_at,
         custody_events=events,
         original_sha256=original.sha256 if original else "",
+        seal=SealNote(public_id, check_url, seal.certificate_fingerprint()),
     )
-    pdf = engine.render(document.markup, document.parts, _attach(original, language))
+    sealed = seal.sign_pdf(
+        engine.render(document.markup, document.parts, _attach(original, language)),
+        reason=seal.reason_of(public_id),
+        contact=check_url,
+    )
+    pdf, sha256 = sealed.content, hashlib.sha256(sealed.content).hexdigest()
     # A name of its own: another process may be making the same one.
     name = default_storage.save(f"analyses/{analysis.public_id}/reports/{public_id}.pdf", ContentFile(pdf))
     try:
@@ -120,12 +130,14 @@ def _make(analysis: Analysis, language: str) -> Report:
                 version=VERSION,
                 engine=engine.name,
                 file=name,
-                sha256=hashlib.sha256(pdf).hexdigest(),
+                sha256=sha256,
                 size=len(pdf),
+                timestamp=sealed.timestamp,
                 created_at=made_at,
                 custody_events=len(events),
                 custody_digest=events[-1].digest if events else "",
             )
+            issued.register(sha256, issued.Kind.REPORT, public_id=public_id, issued_at=made_at)
     except IntegrityError:
         default_storage.delete(name)
         # Another process was faster, or the analysis is gone.
@@ -138,11 +150,11 @@ def _make(analysis: Analysis, language: str) -> Report:
     return report
 
 
-def _original_of(analysis: Analysis, language: str) -> Report | None:
+def _original_of(analysis: Analysis, language: str, site: str) -> Report | None:
     """The English report that goes with one in another language, made now unless there is one."""
     if language == ORIGINAL_LANGUAGE:
         return None
-    return _find_whole(analysis, ORIGINAL_LANGUAGE) or _make(analysis, ORIGINAL_LANGUAGE)
+    return _find_whole(analysis, ORIGINAL_LANGUAGE) or _make(analysis, ORIGINAL_LANGUAGE, site)
 
 
 def _attach(original: Report | None, language: str) -> list[Attachment]:

@@ -21,7 +21,7 @@ from reports import seal
 from sentinel_site.environment import new_signing_key
 
 NUMBER = "5f12f98cf85c333030ea30cb"
-REASON = f"Issued by Sentinel as document {NUMBER}"
+REASON = seal.reason_of(NUMBER)
 
 
 def a_pdf(pages: int = 1) -> bytes:

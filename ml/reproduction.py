@@ -107,11 +107,18 @@ def reproduce(
         raise NotReproducible(Refusal.NOT_RECORDED, f"the result does not say {', '.join(missing)}")
     detector = _same_detector(recorded, weights)
     rule = ScaleRule(settings["face_scale_rule"])
+    finder = FaceDetector(scale_rule=rule, device=detector.device)
+    # Now and not while faces are searched: torch can't trace two networks at once, and would then do all the work.
+    precision = detector.runner.precision
+    if precision != settings["precision"]:
+        raise NotReproducible(
+            Refusal.OTHER_SETTINGS, f"precision was {settings['precision']!r}, here it is {precision!r}"
+        )
     try:
         result = analyze(
             path,
             detector,
-            face_detector=FaceDetector(scale_rule=rule, device=detector.device),
+            face_detector=finder,
             on_progress=on_progress,
             frames=int(settings.get("frames_requested", SAMPLED_FRAMES)),
             parity=bool(settings["parity"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
@@ -72,6 +73,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "remaining": limits.remaining(user),
         "resets_at": limits.next_reset(),
         "devices": tokens.sessions_of(user),
+        "bot_on_x": settings.TWITTER_HANDLE,
     }
     return render(request, "accounts/account.html", context, status=400 if form.is_bound else 200)
 

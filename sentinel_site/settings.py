@@ -184,6 +184,8 @@ TWITTER_API_KEY = read_given_secret("TWITTER_API_KEY")
 TWITTER_API_SECRET = read_given_secret("TWITTER_API_SECRET")
 TWITTER_ACCESS_TOKEN = read_given_secret("TWITTER_ACCESS_TOKEN")
 TWITTER_ACCESS_TOKEN_SECRET = read_given_secret("TWITTER_ACCESS_TOKEN_SECRET")
+# What the bot is called there, for pages that say so.
+TWITTER_HANDLE = env("TWITTER_HANDLE", default="").removeprefix("@")
 TWITTER_API_URL = env("TWITTER_API_URL", default="https://api.twitter.com")
 # The servers on which X keeps videos and photos.
 TWITTER_MEDIA_ORIGINS = env.list(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -28,7 +29,7 @@ def accounts(request: SignedInRequest) -> HttpResponse:
         else:
             messages.success(request, _("%(name)s on X is joined with this account.") % {"name": joined})
             return redirect("twitterbot:accounts")
-    context = {"form": form, "joined": linking.accounts_of(request.user)}
+    context = {"form": form, "joined": linking.accounts_of(request.user), "handle": settings.TWITTER_HANDLE}
     return render(request, "twitterbot/accounts.html", context, status=status)
 
 

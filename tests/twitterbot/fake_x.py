@@ -60,6 +60,8 @@ class FakeX:
     posts: dict[int, Row] = field(default_factory=dict)
     media: dict[str, Row] = field(default_factory=dict)
     hidden: dict[int, str] = field(default_factory=dict)
+    # What can be fetched from here, by path.
+    files: dict[str, bytes] = field(default_factory=dict)
     # What the bot sent: rows with id, to, text, and of replies whom they left out.
     replies: list[Row] = field(default_factory=list)
     messages: list[Row] = field(default_factory=list)
@@ -89,11 +91,21 @@ class FakeX:
         self.users[number] = row
         return number
 
-    def add_video(self, *, seconds: float = 12.0, rates: tuple[int, ...] = (288000, 832000, 2176000)) -> str:
+    def add_video(
+        self,
+        *,
+        seconds: float = 12.0,
+        rates: tuple[int, ...] = (288000, 832000, 2176000),
+        file: bytes | None = None,
+    ) -> str:
+        """A video; with ``file`` it can be fetched from here, else its address is X's own."""
         key = f"7_{FIRST_ID + len(self.media)}"
+        urls = {rate: VIDEO.format(key=key, size="320x568", name=rate) for rate in rates}
+        if file is not None:
+            self.files[f"/media/{key}.mp4"] = file
+            urls = dict.fromkeys(rates, f"{self.url}/media/{key}.mp4")
         variants: list[Row] = [
-            {"bit_rate": rate, "content_type": "video/mp4", "url": VIDEO.format(key=key, size="320x568", name=rate)}
-            for rate in rates
+            {"bit_rate": rate, "content_type": "video/mp4", "url": url} for rate, url in urls.items()
         ]
         variants.insert(0, {"content_type": "application/x-mpegURL", "url": f"https://video.twimg.com/{key}.m3u8"})
         self.media[key] = {
@@ -379,7 +391,16 @@ def fake_x() -> Iterator[FakeX]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._serve("GET")
+            if (file := x.files.get(self.path)) is not None:
+                self.send_response(200)
+                self.send_header("Content-Type", "video/mp4")
+                self.send_header("Content-Length", str(len(file)))
+                self.end_headers()
+                self.wfile.write(file)
+            elif self.path.startswith("/media/"):
+                self._answer(*_refusal(404, "Not Found"))
+            else:
+                self._serve("GET")
 
         def do_POST(self) -> None:
             self._serve("POST")

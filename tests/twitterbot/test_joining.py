@@ -182,3 +182,11 @@ def test_too_often_is_said_in_plain_words(owner: User) -> None:
     with pytest.raises(SentinelError, match="too_often") as often:
         linking.join(owner, "AAAA-AAAA")
     assert "Try again in an hour." in often.value.text
+
+
+def test_the_account_page_leads_here_where_there_is_a_bot(as_owner: Client, settings: Any) -> None:
+    address = reverse("twitterbot:accounts")
+    assert address not in as_owner.get(reverse("accounts:account")).content.decode()
+    settings.TWITTER_HANDLE = "sentinelcheck"
+    assert address in as_owner.get(reverse("accounts:account")).content.decode()
+    assert "https://x.com/sentinelcheck" in as_owner.get(address).content.decode()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site_process import ROOT, wait_until
+from tests.site_process import ROOT, SiteProcess, wait_until
 from tests.twitterbot.conftest import SITE
 from tests.twitterbot.fake_x import KEYS, FakeX, fake_x
 
@@ -158,3 +158,34 @@ def test_a_stop_is_heard_within_seconds_even_while_x_hangs(bot: BotProcess, x: F
         stopped.set()
         process.kill()
         process.wait()
+
+
+def test_from_the_tag_to_the_answer_with_a_worker_that_fetches_and_examines(
+    bot: BotProcess, x: FakeX, clip: Path
+) -> None:
+    host = x.url.removeprefix("http://")
+    site = SiteProcess(bot.data, SENTINEL_LINK_ALLOW_PRIVATE=host)
+    bot.environment |= {"TWITTER_MEDIA_ORIGINS": x.url, "SENTINEL_LINK_ALLOW_PRIVATE": host}
+    gone = x.add_video(file=b"")
+    x.files.clear()
+    video = x.mention(by="poster", text="look", media=[x.add_video(file=clip.read_bytes())])
+    good = x.mention(by="asha", text="@poster @sentinelcheck real?", replies_to=video)
+    x.mention(by="ravi", media=[gone])
+    site.start_worker()
+    process = bot.start()
+    try:
+        wait_until(
+            lambda: (len(x.replies), len(x.messages)) == (1, 2),
+            seconds=180,
+            what=lambda: f"the answers: {x.replies} {x.messages}\n{bot.log()}\n{site.log('worker')}",
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        site.stop()
+    [reply] = x.replies
+    assert reply["to"] == good
+    assert reply["text"].startswith("Could not be examined, because no human face was found")
+    texts = {x.users[message["to"]]["username"]: message["text"] for message in x.messages}
+    assert "Could not be examined" in texts["asha"]
+    assert "is gone" in texts["ravi"]

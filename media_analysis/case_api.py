@@ -223,7 +223,7 @@ class CaseView(APIView):
         return Response(shapes.CaseDetailOutput(cases.seats_of(seat.user).get(pk=seat.case.pk)).data)
 
 
-class CaseMediaListView(generics.ListAPIView[CaseMedia]):
+class CaseMediaListView(generics.GenericAPIView[Any]):
     serializer_class = shapes.CaseFileOutput
     pagination_class = Pages
     queryset = CaseMedia.objects.none()

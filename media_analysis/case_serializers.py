@@ -226,11 +226,11 @@ class InvitationToMeOutput(serializers.ModelSerializer[CaseInvitation]):
         }
 
 
-class CaseFileOutput(serializers.Serializer[cases.CaseFile]):
+class CaseFileOutput(serializers.Serializer[Any]):
     """A file in a case, with the state of its latest analysis."""
 
     media_id = serializers.CharField(source="line.media_public_id", help_text="The file's id.")
-    sha256 = serializers.CharField(source="line.sha256", help_text="SHA-256 of the file as received.")
+    sha256 = serializers.CharField(help_text="SHA-256 of the file as received; empty while a link is not fetched.")
     added_at = serializers.DateTimeField(source="line.added_at", help_text="When it was added.")
     added_by = serializers.CharField(
         source="line.added_by.username",

@@ -75,6 +75,8 @@ class CaseFile:
     """A file in a case with its latest analysis. Of a deleted one there is only ``line``, and when it was deleted."""
 
     line: CaseMedia
+    # Empty of a file behind a link that is not fetched yet.
+    sha256: str
     media: Media | None
     analysis: Analysis | None
     deleted_at: datetime | None
@@ -145,13 +147,19 @@ def files_of(case: Case) -> QuerySet[CaseMedia]:
 def show_files(lines: Collection[CaseMedia]) -> list[CaseFile]:
     """The same with what is to be shown of them, for one more query."""
     gone = {line.media_public_id for line in lines if line.media is None or line.media.deleted_at}
-    times = CustodyEvent.objects.filter(media_id__in=gone, event=Event.DELETED).values_list("media_id", "at")
-    deleted_at = dict(times) if gone else {}
+    deleted = {}
+    if gone:
+        deletions = CustodyEvent.objects.filter(media_id__in=gone, event=Event.DELETED)
+        deleted = {event.media_id: event for event in deletions}
     shown = []
     for line in lines:
-        media = None if line.media_public_id in gone else line.media
-        analyses = list(media.analyses.all()) if media else []
-        shown.append(CaseFile(line, media, analyses[-1] if analyses else None, deleted_at.get(line.media_public_id)))
+        if line.media_public_id in gone:
+            event = deleted.get(line.media_public_id)
+            sha256 = str(event.details.get("sha256", "")) if event else ""
+            shown.append(CaseFile(line, sha256 or line.sha256, None, None, event.at if event else None))
+        elif line.media:
+            analyses = list(line.media.analyses.all())
+            shown.append(CaseFile(line, line.media.sha256, line.media, analyses[-1] if analyses else None, None))
     return shown
 
 

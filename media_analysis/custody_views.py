@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from media_analysis import custody, custody_words, selectors
+from media_analysis import cases, custody, custody_words, selectors
 from media_analysis.edges import SignedInRequest, page
 
 PAGE_SIZE = 50
@@ -24,6 +24,7 @@ def log(request: SignedInRequest, public_id: str) -> HttpResponse:
         "page": entries,
         "events": custody_words.tell(entries, owner=media.owner, viewer=request.user),
         "is_own": media.owner_id == request.user.pk,
+        "cases": cases.cases_with(media) if media.owner_id == request.user.pk else (),
         "is_whole": not custody.check(custody.events_of(media.public_id).iterator(chunk_size=1000)),
     }
     return render(request, "media_analysis/custody/log.html", context)

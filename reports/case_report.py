@@ -139,7 +139,7 @@ def describe_case(seat: Seat, files: Sequence[CaseFile], made_at: datetime) -> d
         "files": [
             {
                 "media": file.line.media_public_id,
-                "sha256": file.line.sha256,
+                "sha256": file.sha256,
                 "added_at": _utc(file.line.added_at),
                 "deleted": file.media is None,
                 "name": file.media.original_name if file.media else None,

@@ -44,8 +44,9 @@ TYPES = {
 }
 # FFmpeg tells WebM from its parent format by nothing; these are its pictures.
 WEBM, WEBM_CODECS = "video/webm", {"vp8", "vp9", "av1"}
-# Opened by itself in a tab, the file may do nothing and nobody may show it in a frame.
-POLICY = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; frame-ancestors 'none'"
+# Opened by itself in a tab, the file may run nothing and be shown in no frame. Without its own origin, Chromium would
+# not even let the tab read the video that it shows.
+POLICY = "sandbox allow-same-origin; default-src 'none'; img-src 'self'; media-src 'self'; frame-ancestors 'none'"
 # Computers are shared, and the original is the most private thing here.
 CACHE = "private, no-store"
 

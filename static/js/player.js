@@ -79,6 +79,8 @@ class Player {
     // The frame under the pointer, and the one that was chosen; null where the video itself is to be seen.
     this.hovered = null;
     this.chosen = null;
+    // What was asked for last; the video itself is paused by its own failure.
+    this.wanted = false;
     this.drawing = null;
     this.loadingPictures = false;
   }
@@ -181,11 +183,17 @@ class Player {
 
   toggle() {
     if (this.player.paused) this.play();
-    else this.player.pause();
+    else this.pause();
     this.draw();
   }
 
+  pause() {
+    this.wanted = false;
+    this.player.pause();
+  }
+
   play() {
+    this.wanted = true;
     this.chosen = null;
     if (this.player.currentTime >= this.length - 0.05) this.player.currentTime = 0;
     // A video that can't be played says so by its "error" too.
@@ -218,7 +226,7 @@ class Player {
 
   // Show a frame that was looked at, and stop there.
   choose(index) {
-    this.player.pause();
+    this.pause();
     this.hovered = null;
     this.chosen = index;
     this.moveTo(this.samples[index].time);
@@ -254,12 +262,11 @@ class Player {
 
   stepInstead() {
     if (this.player !== this.video) return;
-    const wanted = !this.video.paused;
     this.player = new Steps(this.length, this.video.currentTime, Number(this.parts.speed.value));
     this.video.pause();
     this.parts.unplayable.hidden = false;
     if (this.parts.mute) this.parts.mute.hidden = true;
-    if (wanted) this.player.play();
+    if (this.wanted) this.player.play();
     this.draw();
   }
 

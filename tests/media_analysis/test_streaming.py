@@ -104,7 +104,7 @@ def test_the_whole_file_comes_piece_by_piece(owner: User, media: Media, monkeypa
     assert answer["Accept-Ranges"] == "bytes"
     assert answer["ETag"] == f'"{media.sha256}"'
     assert answer["X-Content-Type-Options"] == "nosniff"
-    assert answer["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert answer["Content-Security-Policy"].startswith("sandbox allow-same-origin; default-src 'none'")
     assert "no-store" in answer["Cache-Control"]
     assert answer["Content-Disposition"].startswith("inline; filename")
     assert "X-Evil" not in answer

@@ -30,6 +30,8 @@ ORIGINAL_LANGUAGE = "en"
 
 # One at a time in a process: of two requests for the same report the second finds what the first made.
 _MAKING = threading.Lock()
+# A request that waits longer for the reports before it is told to come again.
+MOST_SECONDS_WAITED = 20
 
 
 def choose_language(user: User, asked: str = "") -> str:
@@ -56,13 +58,17 @@ def get_report(analysis: Analysis, language: str, *, site: str = "") -> Report:
 
     Takes a second or two when it is made, so it must not be called in a transaction. Raises :class:`SentinelError`:
     ``not_finished``, ``no_result``, ``language_unavailable`` where this server can't write that language, and
-    ``not_found`` if the file was deleted meanwhile.
+    ``not_found`` if the file was deleted meanwhile, and ``reports_busy`` where many others are made before it.
     """
     require_result(analysis)
     if report := _find_whole(analysis, language):
         return report
-    with _MAKING:
+    if not _MAKING.acquire(timeout=MOST_SECONDS_WAITED):
+        raise SentinelError(Code.REPORTS_BUSY, headers={"Retry-After": str(MOST_SECONDS_WAITED)})
+    try:
         return _find_whole(analysis, language) or _make(analysis, language, site)
+    finally:
+        _MAKING.release()
 
 
 def note_download(report: Report, analysis: Analysis, *, actor: User) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import pypdf
@@ -209,6 +212,47 @@ def test_a_crowd_is_told_whole_and_pictured_in_part(owner: User) -> None:
     assert f"Scores of person {people}" in " ".join(composed.markup.split())
 
 
+class Texts(HTMLParser):
+    """The texts of a report's markup that are printed, without white space, each as one piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._silent = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._silent += tag in {"style", "title"}
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in {"style", "title"}
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent and data.strip():
+            self.found.append("".join(unicodedata.normalize("NFC", data).split()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["en", "mr", "hi", "bn", "ml", "te"])
+def test_all_its_text_is_copied_as_it_was_written(owner: User, language: str) -> None:
+    analysis = make_reportable(owner, faces=3, case={"fir_description": "क्षि ক্ষি ക്ഷി క్షి " * 20})
+    composed = document.compose(analysis, language, get_engine(), made_at=timezone.now())
+    pages = pypdf.PdfReader(BytesIO(get_engine().render(composed.markup, composed.parts))).pages
+    copied = ["".join(unicodedata.normalize("NFC", page.extract_text()).split()) for page in pages]
+    texts = Texts()
+    texts.feed(composed.markup)
+    assert len(texts.found) > 200
+    lost = [
+        text
+        for text in texts.found
+        if not any(text in page for page in copied)
+        and not any(
+            any(text[:cut] in page and text[cut:] in following for cut in range(1, len(text)))
+            for page, following in pairwise(copied)
+        )
+    ]
+    assert lost == []
+
+
 @pytest.mark.parametrize("language", ["bn", "ml", "te"])
 def test_drawings_hold_no_letters_that_need_shaping(owner: User, language: str) -> None:
     """WeasyPrint sets the text of a drawing letter by letter."""
@@ -302,6 +346,19 @@ def test_a_picture_that_is_missing_is_an_error_and_no_report(owner: User) -> Non
     assert not Report.objects.exists()
 
 
+def test_where_others_take_too_long_one_is_told_to_come_again(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    analysis = make_reportable(owner, "NOT_ASSESSABLE")
+    made = services.get_report(analysis, "en")
+    monkeypatch.setattr(services, "MOST_SECONDS_WAITED", 0.01)
+    with services._MAKING:
+        # What is there already waits for nobody.
+        assert services.get_report(analysis, "en") == made
+        with pytest.raises(SentinelError) as refused:
+            services.get_report(analysis, "hi")
+    assert (refused.value.code, refused.value.status) == (Code.REPORTS_BUSY, 503)
+    assert "Retry-After" in refused.value.headers
+
+
 def test_without_pango_other_languages_are_refused(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     analysis = make_reportable(owner)
     monkeypatch.setattr(services, "get_engine", Xhtml2Pdf)
@@ -343,9 +400,10 @@ def test_processes_at_once_keep_one_file(monkeypatch: pytest.MonkeyPatch) -> Non
     """Without the lock that threads share, as in several processes: the slower ones take what the first wrote."""
 
     class NoLock:
-        def __enter__(self) -> None: ...
+        def acquire(self, **_how_long: float) -> bool:
+            return True
 
-        def __exit__(self, *_args: object) -> None: ...
+        def release(self) -> None: ...
 
     analysis = make_reportable(make_user("owner"))
     both = threading.Barrier(2, timeout=60)

@@ -31,8 +31,8 @@ SMALLEST_PAGE = 5
 WINDOW = timedelta(minutes=15)
 
 POST_FIELDS = [
-    *("attachments", "author_id", "conversation_id", "created_at", "entities", "in_reply_to_user_id", "lang"),
-    "referenced_tweets",
+    *("attachments", "author_id", "conversation_id", "created_at", "edit_history_tweet_ids", "entities"),
+    *("in_reply_to_user_id", "lang", "referenced_tweets"),
 ]
 MEDIA_FIELDS = ["duration_ms", "media_key", "type", "url", "variants"]
 USER_FIELDS = ["protected", "username"]
@@ -41,7 +41,6 @@ EXPANSIONS = [
     "referenced_tweets.id.attachments.media_keys",
 ]
 
-NOT_FOUND = "https://api.twitter.com/2/problems/resource-not-found"
 NOT_AUTHORIZED = "https://api.twitter.com/2/problems/not-authorized-for-resource"
 
 
@@ -104,6 +103,8 @@ class Post:
     media_keys: tuple[str, ...]
     # Whom it names: id by name in lower case.
     mentioned: Mapping[str, int]
+    # The same post before it was edited: each version has an id of its own.
+    versions: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -275,7 +276,7 @@ class XClient:
             in_reply_to_tweet_id=str(to),
             exclude_reply_user_ids=excluded,
         )
-        return _parsed(lambda data: int(data["id"]), answer.get("data"), in_doubt=True)
+        return _parsed(lambda data: _id(data["id"]), answer.get("data"), in_doubt=True)
 
     def direct_message(self, text: str, *, to: int) -> int:
         """Send a direct message; returns the id of its event. Raises XError ``closed`` where they take none from us."""
@@ -285,7 +286,7 @@ class XClient:
             if error.code == "status_403":
                 raise XError("closed", permanent=True) from error
             raise
-        return _parsed(lambda data: int(data["dm_event_id"]), answer.get("data"), in_doubt=True)
+        return _parsed(lambda data: _id(data["dm_event_id"]), answer.get("data"), in_doubt=True)
 
     def _posts(self, ask: Callable[..., Any], account: int, *, token: str, **bounds: Any) -> Page:
         if token:
@@ -390,35 +391,36 @@ def _readable(parse: Callable[[Any], T], rows: Iterable[Any]) -> list[T]:
 
 
 def _post(row: Any) -> Post:
-    references = {str(other["type"]): int(other["id"]) for other in row.get("referenced_tweets") or []}
+    references = {str(other["type"]): _id(other["id"]) for other in row.get("referenced_tweets") or []}
     named = (row.get("entities") or {}).get("mentions") or []
     answered = row.get("in_reply_to_user_id")
     return Post(
-        id=int(row["id"]),
-        author_id=int(row["author_id"]),
-        text=str(row["text"]),
-        language=str(row.get("lang") or ""),
+        id=_id(row["id"]),
+        author_id=_id(row["author_id"]),
+        text=_text(row["text"]),
+        language=_text(row.get("lang")),
         posted_at=_moment(row["created_at"]),
-        conversation_id=int(row.get("conversation_id") or row["id"]),
-        in_reply_to_user_id=int(answered) if answered else None,
+        conversation_id=_id(row.get("conversation_id") or row["id"]),
+        in_reply_to_user_id=_id(answered) if answered else None,
         replied_to=references.get("replied_to"),
         quoted=references.get("quoted"),
         is_repost="retweeted" in references,
-        media_keys=tuple(str(key) for key in (row.get("attachments") or {}).get("media_keys") or []),
-        mentioned={str(one["username"]).lower(): int(one["id"]) for one in named if one.get("id")},
+        media_keys=tuple(_text(key) for key in (row.get("attachments") or {}).get("media_keys") or []),
+        mentioned={_text(one["username"]).lower(): _id(one["id"]) for one in named if one.get("id")},
+        versions=tuple(_id(version) for version in row.get("edit_history_tweet_ids") or []),
     )
 
 
 def _author(row: Any) -> Author:
-    return Author(int(row["id"]), str(row["username"]), bool(row.get("protected")))
+    return Author(_id(row["id"]), _text(row["username"]), bool(row.get("protected")))
 
 
 def _media(row: Any) -> XMedia:
     milliseconds = row.get("duration_ms")
     return XMedia(
-        key=str(row["media_key"]),
-        kind=str(row["type"]),
-        url=str(row.get("url") or ""),
+        key=_text(row["media_key"]),
+        kind=_text(row["type"]),
+        url=_text(row.get("url")),
         duration=float(milliseconds) / 1000 if milliseconds is not None else None,
         variants=tuple(_variant(variant) for variant in row.get("variants") or []),
     )
@@ -426,17 +428,30 @@ def _media(row: Any) -> XMedia:
 
 def _variant(row: Any) -> Variant:
     rate = row.get("bit_rate")
-    return Variant(str(row["url"]), str(row.get("content_type") or ""), int(rate) if rate is not None else None)
+    return Variant(_text(row["url"]), _text(row.get("content_type")), int(rate) if rate is not None else None)
 
 
 def _problem(row: Any) -> tuple[int, str]:
     """A post that X does not show, and whether it is ``gone`` or ``private``."""
-    post = int(row.get("resource_id") or row["value"])
+    post = _id(row.get("resource_id") or row["value"])
     return post, "private" if row.get("type") == NOT_AUTHORIZED else "gone"
 
 
 def _message(row: Any) -> Message:
-    return Message(int(row["id"]), int(row["sender_id"]), str(row.get("text") or ""), _moment(row["created_at"]))
+    return Message(_id(row["id"]), _id(row["sender_id"]), _text(row.get("text")), _moment(row["created_at"]))
+
+
+def _id(value: Any) -> int:
+    """X's ids are of 64 bits; what is larger no database keeps."""
+    number = int(value)
+    if not 0 < number < 2**63:
+        raise ValueError("not an id")
+    return number
+
+
+def _text(value: Any) -> str:
+    """Without the one character that PostgreSQL does not keep."""
+    return str(value or "").replace("\x00", "")
 
 
 def _moment(text: Any) -> datetime:

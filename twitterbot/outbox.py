@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -79,6 +80,12 @@ def deliver(client: XClient, me: int, reply: Reply, column: str) -> None:
         _wait(reply, f"no_{spent.what}_left", LONGEST_WAIT_SECONDS, counts=False)
     except XError as error:
         _note_failure(reply, column, error)
+    except DatabaseError:
+        raise
+    except Exception:
+        # It must not come first for ever and keep all others waiting.
+        logger.exception("Answer %s broke off on try %s", reply.public_id, reply.attempts)
+        _note_failure(reply, column, XError("internal_error", in_doubt=True))
     else:
         _finish(reply, Reply.Status.SENT, sent_id=sent_id)
 

@@ -24,6 +24,7 @@ REPOST = "repost"
 NOT_ADDRESSED = "not_addressed"
 
 VIDEO_KINDS = {"video", "animated_gif"}
+MAX_URL_LENGTH = 900
 # What people write to a bot to be left alone, and to be answered again, in the languages of the site.
 STOP_WORDS = {
     *("stop", "unsubscribe", "opt out", "optout"),
@@ -173,8 +174,10 @@ def best_variant(video: XMedia) -> Chosen:
 
 
 def is_from_x(url: str) -> bool:
-    """Whether an address is on one of the servers on which X keeps media."""
-    return origin_of(url) in {origin.lower().rstrip("/") for origin in settings.TWITTER_MEDIA_ORIGINS}
+    """Whether an address is on one of the servers on which X keeps media, and no longer than any of theirs."""
+    return len(url) <= MAX_URL_LENGTH and origin_of(url) in {
+        origin.lower().rstrip("/") for origin in settings.TWITTER_MEDIA_ORIGINS
+    }
 
 
 def language_of(post: Post, source: Post) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from accounts.errors import SentinelError
+from accounts.errors import Code, SentinelError
 from media_analysis import cards, links
 from media_analysis.models import Analysis, Submission
 from twitterbot import budget, linking, people, reading, wording
@@ -88,7 +89,9 @@ def pages(client: XClient, me: int, *, since_id: int | None, since: datetime) ->
 def add_mention(request: reading.Request) -> bool:
     """Write one mention down; False if it was before."""
     post = request.post
-    if request.ignored == reading.OWN_POST or Mention.objects.filter(tweet_id=post.id).exists():
+    # An edited post comes again under another id.
+    known = Mention.objects.filter(tweet_id__in=[post.id, *post.versions])
+    if request.ignored == reading.OWN_POST or known.exists():
         return False
     account = people.account_of(request.author)
     try:
@@ -117,7 +120,9 @@ def handle_new(limit: int = 100) -> int:
     numbers = list(waiting.values_list("pk", flat=True)[:limit])
     for number in numbers:
         # One by one: what somebody wrote first decides about what they wrote next.
-        handle(Mention.objects.select_related("account__user").get(pk=number))
+        mention = Mention.objects.select_related("account__user").get(pk=number)
+        with _alone(mention):
+            handle(mention)
     return len(numbers)
 
 
@@ -159,7 +164,8 @@ def collect_finished(limit: int = 100) -> int:
     rows = ended.select_related("account__user", "analysis__media__owner", "analysis__media__link")
     mentions = list(rows.order_by("tweet_id")[:limit])
     for mention in mentions:
-        answer(mention)
+        with _alone(mention):
+            answer(mention)
     return len(mentions)
 
 
@@ -188,28 +194,35 @@ def answer(mention: Mention) -> None:
 
 
 def public_link(analysis: Analysis) -> str:
-    """Make the result public and return the address of its card; empty where the site's address is not known."""
+    """Make the result public and return the address of its card; empty where there is none."""
     if not settings.SENTINEL_URL:
         return ""
-    card = cards.publish(analysis, by=analysis.media.owner)
+    try:
+        card = cards.publish(analysis, by=analysis.media.owner)
+    except SentinelError as error:
+        logger.warning("The result of %s is not made public: %s", analysis, error.code)
+        return ""
     return f"{settings.SENTINEL_URL}{reverse('reports:card', args=[card.public_id])}"
 
 
 def _obey(mention: Mention) -> None:
     account = mention.account
-    if account.blocked or _asks_too_often(mention):
-        _close(mention, Mention.Status.IGNORED, problem=NOT_WANTED if account.blocked else TOO_OFTEN)
+    stopped = bool(account.opted_out_at)
+    if mention.command == Mention.Command.STOP:
+        # Heard in any case, though not always confirmed.
+        people.opt_out(account)
+    if account.blocked or (stopped and mention.command != Mention.Command.START):
+        _close(mention, Mention.Status.IGNORED, problem=NOT_WANTED)
+        return
+    if _asks_too_often(mention):
+        _close(mention, Mention.Status.IGNORED, problem=TOO_OFTEN)
         return
     with translation.override(_language_of_messages(mention)):
         if mention.command == Mention.Command.STOP:
-            people.opt_out(account)
             _write(mention, Reply.Kind.DIRECT, wording.stopped_text(), with_footer=False)
         elif mention.command == Mention.Command.START:
             people.opt_in(account)
             _write(mention, Reply.Kind.DIRECT, wording.started_text(), with_footer=False)
-        elif account.opted_out_at:
-            _close(mention, Mention.Status.IGNORED, problem=NOT_WANTED)
-            return
         elif not mention.replies.exists():
             # Asked anew, there would be a new code, and the one that is written down would hold no more.
             text = wording.code_text(linking.issue_code(account), holds=linking.HOLDS, page=linking.page_url())
@@ -268,6 +281,18 @@ def _write(mention: Mention, kind: Reply.Kind, text: str, *, with_footer: bool =
 def _close(mention: Mention, status: Mention.Status, problem: str = "") -> None:
     open_states = [Mention.Status.NEW, Mention.Status.EXAMINING]
     Mention.objects.filter(pk=mention.pk, status__in=open_states).update(status=status, problem=problem)
+
+
+@contextmanager
+def _alone(mention: Mention) -> Iterator[None]:
+    """What goes wrong with one mention must not keep all others from being answered, again and again."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("Mention %s can't be handled", mention)
+        _close(mention, Mention.Status.IGNORED, problem=str(Code.INTERNAL_ERROR))
 
 
 def _language_of_messages(mention: Mention) -> str:

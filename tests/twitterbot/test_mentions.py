@@ -449,3 +449,42 @@ def test_a_trial_run_says_what_it_would_do_and_does_nothing(x: FakeX, bot: Bot) 
     assert lines[0].endswith("not answered (own_post)")
     assert (Mention.objects.count(), XAccount.objects.count(), User.objects.count()) == (0, 0, 0)
     assert x.count("reply") == x.count("dm") == 0
+
+
+def test_an_edited_post_is_the_same_mention(x: FakeX, bot: Bot) -> None:
+    first = x.mention()
+    bot.round()
+    second = x.mention(text="@sentinelcheck is this really real?")
+    x.posts[second]["edit_history_tweet_ids"] = [str(first), str(second)]
+    bot.round()
+    assert len(x.messages) == 1
+
+
+def test_one_mention_that_cannot_be_handled_keeps_no_other_from_being_answered(
+    x: FakeX, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x.mention(by="asha", media=[x.add_video()])
+    x.mention(by="ravi")
+    monkeypatch.setattr(links, "submit_link", lambda **_: 1 / 0)
+    bot.round()
+    assert [mention.problem for mention in Mention.objects.order_by("tweet_id")] == ["internal_error", "no_media"]
+    assert len(x.messages) == 1
+
+
+def test_stop_is_heard_however_often_somebody_asked(x: FakeX, bot: Bot, settings: Any) -> None:
+    settings.TWITTER_HOURLY_PER_AUTHOR = 1
+    x.mention(by="asha")
+    x.mention(by="asha", text="@sentinelcheck stop")
+    bot.round()
+    assert XAccount.objects.get().opted_out_at
+    # Not even what was written before goes out.
+    assert x.messages == []
+
+
+def test_stop_is_confirmed_once(x: FakeX, bot: Bot) -> None:
+    for _ in range(3):
+        x.mention(by="asha", text="@sentinelcheck stop")
+    x.mention(by="asha", text="@sentinelcheck link")
+    bot.round()
+    assert len(x.messages) == 1
+    assert statuses() == ["answered", "ignored", "ignored", "ignored"]

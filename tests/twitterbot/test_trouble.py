@@ -13,7 +13,7 @@ from tests.twitterbot.conftest import due_now, statuses
 from tests.twitterbot.fake_x import BOT, FakeX, Fault
 from twitterbot import outbox, services
 from twitterbot.bot import Bot, make_client
-from twitterbot.client import XError
+from twitterbot.client import XClient, XError
 from twitterbot.models import BotState, Mention, Reply, XAccount
 
 pytestmark = pytest.mark.django_db
@@ -162,20 +162,49 @@ def test_a_second_page_that_fails_is_read_again_from_the_first(x: FakeX, bot: Bo
     assert Mention.objects.count() == 105
 
 
-def test_one_post_that_cannot_be_read_keeps_no_other_from_being_answered(x: FakeX, bot: Bot) -> None:
-    broken = x.mention(by="asha")
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"conversation_id": {"not": "a number"}},
+        {"conversation_id": str(2**63)},
+        {"created_at": "yesterday"},
+        {"id": "none"},
+    ],
+)
+def test_one_post_that_cannot_be_read_keeps_no_other_from_being_answered(
+    x: FakeX, db: None, broken: dict[str, Any]
+) -> None:
+    x.posts[x.mention(by="asha")].update(broken)
     x.mention(by="ravi")
-    x.posts[broken]["author_id"] = "1001"
-    x.posts[broken]["conversation_id"] = {"not": "a number"}
+    assert services.take_in_mentions(make_client(), BOT) == 1
+    assert Mention.objects.get().account.handle == "ravi"
+
+
+def test_a_zero_character_in_a_text_is_left_out(x: FakeX, db: None) -> None:
+    x.mention(text="@sentinelcheck \x00 real?", media=[x.add_video()])
+    services.take_in_mentions(make_client(), BOT)
+    assert Mention.objects.get().claims["title"] == "@sentinelcheck  real?"
+
+
+def test_an_answer_that_breaks_off_keeps_no_other_from_going_out(
+    x: FakeX, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(x)
+    monkeypatch.setattr(XClient, "reply", lambda *_args, **_options: 1 / 0)
     bot.round()
-    assert [message["to"] for message in x.messages] == [1002]
+    assert sent(x) == (0, 1)
+    assert of(Reply.Kind.REPLY).error == "internal_error"
 
 
 @pytest.mark.parametrize("route", ["reply", "dm"])
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize(
     "fault",
-    [{"status": 503}, {"status": 0}, {"status": 201, "body": b'{"data": {"id"'}],
+    [
+        {"status": 503},
+        pytest.param({"status": 0}, marks=pytest.mark.slow),
+        pytest.param({"status": 201, "body": b'{"data": {"id"'}, marks=pytest.mark.slow),
+    ],
 )
 def test_in_doubt_x_is_asked_before_anything_is_sent_again(
     x: FakeX, bot: Bot, route: str, done: bool, fault: dict[str, Any]

@@ -31,11 +31,18 @@ class Command(BaseCommand):
         if not settings.SENTINEL_URL:
             self.stderr.write("SENTINEL_URL is not set: replies will hold no link to the result.")
         bot = Bot(make_client())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: bot.stop())
-        if options["dry_run"]:
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, lambda *_: bot.stop()) for number in numbers]
+        try:
+            self._run(bot, once=options["once"], dry=options["dry_run"])
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _run(self, bot: Bot, *, once: bool, dry: bool) -> None:
+        if dry:
             self._preview(bot)
-        elif options["once"]:
+        elif once:
             if not bot.round():
                 sys.exit(EXIT_FAILED)
             self.stdout.write(health_line())

@@ -12,13 +12,13 @@ from media_analysis.links import Cut
 from media_analysis.safe_http import MAX_URL_LENGTH
 
 
-class TimeField(forms.CharField):
+class TimeField(forms.Field):
     """A moment of a video as people write it, "90", "1:30" or "1:02:03.5", in seconds; None where it is empty."""
 
     default_error_messages = {"invalid": _("Enter a time such as 1:30.")}
 
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
+        text = str(value or "").strip()
         if not text:
             return None
         match = re.fullmatch(r"(?:(?:(\d{1,2}):)?(\d{1,4}):)?(\d{1,6}(?:[.,]\d{1,3})?)", text)
@@ -39,9 +39,11 @@ class LinkForm(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off", "placeholder": "https://"}),
     )
     start = TimeField(
-        label=_("From"), required=False, max_length=12, widget=forms.TextInput(attrs={"placeholder": "0:00"})
+        label=_("From"), required=False, widget=forms.TextInput(attrs={"placeholder": "0:00", "maxlength": 12})
     )
-    end = TimeField(label=_("To"), required=False, max_length=12, widget=forms.TextInput(attrs={"placeholder": "1:00"}))
+    end = TimeField(
+        label=_("To"), required=False, widget=forms.TextInput(attrs={"placeholder": "1:00", "maxlength": 12})
+    )
 
     def __init__(self, data: Any = None, **options: Any) -> None:
         super().__init__(data, auto_id="link_%s", **options)

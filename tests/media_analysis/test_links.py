@@ -13,12 +13,14 @@ import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.test import Client
 from django.utils import timezone
 
 from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.models import User
 from media_analysis import custody, fetching, housekeeping, links, services, video_sites
+from media_analysis.link_forms import LinkForm
 from media_analysis.links import Cut, submit_link
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from tests.media_analysis.factories import a_result, make_done, make_media
@@ -413,3 +415,78 @@ def test_a_stream_in_pieces_is_put_together(owner: User, site: VideoSite, tmp_pa
 def test_pages_that_are_gone_say_so(owner: User, site: VideoSite) -> None:
     submit(owner, f"{site.url}/watch?v=gone")
     assert outcome(fetch_next()) == ("failed", Code.LINK_UNREACHABLE, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("fields", "cut"),
+    [
+        ({}, None),
+        ({"start": "1:30", "end": "2:10"}, Cut(90, 130)),
+        ({"end": "45"}, Cut(0, 45)),
+        ({"start": "1:02:03,5", "end": "1:02:10.25"}, Cut(3723.5, 3730.25)),
+        ({"start": "0:70", "end": "100"}, Cut(70, 100)),
+    ],
+)
+def test_times_are_read_as_people_write_them(fields: dict[str, str], cut: Cut | None) -> None:
+    form = LinkForm({"link": "https://videos.example/1", **fields})
+    assert form.is_valid()
+    assert form.cut == cut
+
+
+@pytest.mark.parametrize("fields", [{"start": "1x", "end": "9"}, {"start": "5"}, {"start": "9" * 5000, "end": "1"}])
+def test_what_is_no_time_is_marked(fields: dict[str, str]) -> None:
+    form = LinkForm({"link": "https://videos.example/1", **fields})
+    assert not form.is_valid()
+    assert set(form.errors) <= {"start", "end"}
+
+
+def test_the_page_takes_a_link_and_says_when_it_was_examined(owner: User, as_owner: Client, site: VideoSite) -> None:
+    fields = {"link": f"{site.file_url}/clip.mp4", "case_id": "17/2026"}
+    answer = as_owner.post("/analyses/new/", fields)
+    analysis = Analysis.objects.get()
+    assert answer.headers["Location"] == f"/analyses/{analysis.public_id}/"
+    page = as_owner.get(answer.headers["Location"]).content.decode()
+    assert "The video is being fetched" in page
+    assert "data-live" not in page
+    assert "From a link" in as_owner.get("/analyses/").content.decode()
+    fetch_next()
+    assert "data-live" in as_owner.get(answer.headers["Location"]).content.decode()
+    Analysis.objects.update(status="done", outcome="FAKE", result=a_result(), finished_at=timezone.now())
+    again = as_owner.post("/analyses/new/", {"link": fields["link"]}, follow=True).content.decode()
+    assert "You had this link examined already, on" in again
+    assert "Where the file comes from" in again
+    assert (Analysis.objects.count(), limits.remaining(owner)) == (1, 9)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "text"),
+    [
+        ({"link": "http://127.0.0.1:22/"}, 422, "This is not a link to a public web page or file."),
+        ({"link": "http://[::1"}, 422, "This is not a link to a public web page or file."),
+        ({"link": "https://videos.example/1", "start": "x", "end": "2"}, 400, "Enter a time such as 1:30."),
+        ({"link": "https://videos.example/1", "start": "9", "end": "2"}, 400, "The end has to come after the start."),
+        ({"link": "https://videos.example/1", "end": "2:00"}, 400, "The part may be 60 seconds long at most."),
+        ({"link": ""}, 400, "Choose a video or a photo first."),
+    ],
+)
+def test_the_page_says_what_is_wrong_with_a_link(
+    as_owner: Client, fields: dict[str, str], status: int, text: str
+) -> None:
+    answer = as_owner.post("/analyses/new/", fields)
+    assert answer.status_code == status
+    assert text in answer.content.decode()
+    assert not Analysis.objects.exists()
+
+
+def test_a_failed_link_says_why_and_offers_a_part_of_what_is_too_long(owner: User, as_owner: Client) -> None:
+    analysis = submit(owner, "https://videos.example/long")
+    claimed = links.claim_waiting()
+    assert claimed is not None
+    links.note_origin(claimed, duration=750.0, title="Long")
+    links.fail_fetch(claimed, Code.VIDEO_TOO_LONG)
+    page = as_owner.get(f"/analyses/{analysis.public_id}/").content.decode()
+    assert "The video is 12:30 long. Choose up to 60 seconds of it." in page
+    assert 'value="https://videos.example/long"' in page
+    Analysis.objects.update(error_code="link_not_supported")
+    LinkSource.objects.update(problem="live")
+    assert "This is a live stream." in as_owner.get(f"/analyses/{analysis.public_id}/").content.decode()

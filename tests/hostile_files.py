@@ -182,8 +182,7 @@ def tricks(folder: Path) -> Iterator[tuple[str, bytes]]:
 def attack(site: SiteProcess, member: Member, files: Iterator[tuple[str, bytes]], scratch: Path) -> Outcome:
     """Upload each file and wait for what was accepted, then look around."""
     outcome = Outcome()
-    worker, web = site.processes["worker"], psutil.Process(site.processes["web"].pid)
-    workers = {process.pid for process in site.family(worker.pid)}
+    web = psutil.Process(site.processes["web"].pid)
     accepted: list[str] = []
     for name, content in files:
         path = scratch / "attack.bin"
@@ -205,9 +204,8 @@ def attack(site: SiteProcess, member: Member, files: Iterator[tuple[str, bytes]]
         outcome.ends[end["error_code"] or end["outcome"]] += 1
         if end["error_code"] in {"internal_error", "model_unavailable"}:
             outcome.server_errors.append(f"{public_id}: {end['error']}")
-    alive = {process.pid for process in site.family(worker.pid)}
-    # Decoders' servers come and go with their processes; a lost worker is replaced under another number.
-    outcome.worker_deaths = len(workers - alive)
+    # Django-Q's words; a process that it replaces after so many tasks is "recycled".
+    outcome.worker_deaths = site.log("worker").count("reincarnated")
     incoming = site.data / "incoming"
     outcome.left_behind = [str(path) for path in incoming.rglob("*") if path.is_file()]
     return outcome

@@ -9,11 +9,13 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 
 from media_analysis.models import Analysis
 from tests.twitterbot.conftest import finish_all
 from tests.twitterbot.fake_x import KEYS, FakeX, Fault
 from twitterbot import bot as bot_module
+from twitterbot import reading, wording
 from twitterbot.bot import Bot
 from twitterbot.checks import check_bot_settings
 from twitterbot.length import weighted_length
@@ -162,3 +164,18 @@ def test_a_reply_shows_as_many_stretches_as_fit_and_how_many_more_there_are() ->
     assert 255 < weighted_length(text) <= 280
     assert "0.0–0.5 s, 1.0–1.5 s" in text
     assert " more. Examined by a machine, which can be wrong. https://" in text
+
+
+@pytest.mark.parametrize("language", ["en", "mr", "hi", "bn", "ml", "te"])
+def test_the_words_that_people_are_told_to_write_are_understood(language: str) -> None:
+    with translation.override(language):
+        texts = {
+            Mention.Command.STOP: [wording.started_text(), wording.footer(user=None, reference="0a1b2c3d")],
+            Mention.Command.START: [wording.stopped_text()],
+        }
+    words = {Mention.Command.STOP: reading.STOP_WORDS, Mention.Command.START: reading.START_WORDS}
+    for command, said in texts.items():
+        for text in said:
+            named = [word for word in words[command] if word in text.casefold()]
+            assert named, text
+            assert all(reading.command_in(f"@sentinelcheck {word}!") == command for word in named)

@@ -9,7 +9,7 @@ class ReportsConfig(AppConfig):
     def ready(self) -> None:
         # A key that cannot sign stops the start, not the first report.
         from media_analysis import signals
-        from reports import ahead, seal
+        from reports import ahead, checks, seal  # noqa: F401 -- the checks register themselves
 
         seal.require_settings()
         signals.worker_starts.connect(ahead.start, dispatch_uid="reports.ahead")

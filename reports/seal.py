@@ -46,10 +46,11 @@ FIELD_NAME = "Seal"
 # Room for a signature, without the certificates that it holds; and for a time stamp with those of its authority.
 SIGNATURE_BYTES = 4096
 TIMESTAMP_BYTES = 16384
-# Of the signatures in one PDF so many are looked at, the last ones: nobody can make a check last long.
-MOST_SIGNATURES = 8
-# No signature that anybody made is larger.
-MOST_SIGNATURE_BYTES = 256 * 1024
+# Of the signatures in one PDF so many of the first and as many of the last are looked at, so that nobody can make a
+# check last long. The one made here comes first, before those of others who sign after us.
+MOST_SIGNATURES = 2
+# Twice as much as a signature with a long chain and a time stamp has.
+MOST_SIGNATURE_BYTES = 64 * 1024
 # Digests by which others may have signed.
 DIGESTS = {"sha1", "sha224", "sha256", "sha384", "sha512"}
 
@@ -60,8 +61,8 @@ def reason_of(number: str) -> str:
 
 
 def numbers_in(pdf: bytes) -> list[str]:
-    """The numbers that such signatures in a PDF name, whether they hold or not; the last few of them."""
-    return [match[1].decode() for match in _NUMBER.finditer(pdf)][-MOST_SIGNATURES:]
+    """The numbers that such signatures in a PDF name, whether they hold or not; the first few of them."""
+    return [match[1].decode() for match in _NUMBER.finditer(pdf)][: 2 * MOST_SIGNATURES]
 
 
 _NUMBER = re.compile(rb"as document ([0-9a-f]{24})\)")
@@ -389,7 +390,9 @@ def check_pdf(pdf: bytes, trusted: Collection[str] | None = None) -> Check:
     if not pdf.startswith(b"%PDF-"):
         return Check(State.NOT_A_PDF)
     trusted = known_certificates() if trusted is None else trusted
-    found = [_check_signature(pdf, match, trusted) for match in list(_BYTE_RANGE.finditer(pdf))[-MOST_SIGNATURES:]]
+    ranges = list(_BYTE_RANGE.finditer(pdf))
+    looked_at = [*ranges[:MOST_SIGNATURES], *ranges[MOST_SIGNATURES:][-MOST_SIGNATURES:]]
+    found = [_check_signature(pdf, match, trusted) for match in looked_at]
     if not found:
         # Without an end it may have lost its signature with it: signatures are written last.
         return Check(State.UNSIGNED if b"%%EOF" in pdf[-1024:] else State.CUT_OFF)

@@ -197,6 +197,11 @@ def look_at(analysis: Analysis, *, actor: User, what: What) -> None:
         look({media.public_id: analysis.public_id}, actor=actor, what=what)
 
 
+def current_address() -> str:
+    """The network address that events are recorded from just now; empty where it is not known."""
+    return _address.get()
+
+
 def events_of(media_id: str) -> QuerySet[CustodyEvent]:
     """The chain of a file, from the first event on."""
     return CustodyEvent.objects.filter(media_id=media_id).order_by("number")

@@ -52,14 +52,6 @@ def get_media(user: User, public_id: str) -> Media:
     return media
 
 
-def get_original(user: User, public_id: str) -> Media:
-    """A file that the user may look at, since one of its analyses may be. Raises ``not_found``."""
-    analysis = analyses_visible_to(user).filter(media__public_id=public_id).first()
-    if analysis is None:
-        raise SentinelError(Code.NOT_FOUND)
-    return analysis.media
-
-
 def get_own_analysis(user: User, public_id: str) -> Analysis:
     """For what only the owner of its file may do. Raises ``forbidden`` for one that they may only look at, and
     ``not_found`` for any other.

@@ -28,8 +28,6 @@ from media_analysis.models import Media
 PIECE_BYTES = 1 << 18
 # A player asks for many ranges of one file. So long after the first, they are still the same playback or download.
 ONE_EVENT = timedelta(minutes=5)
-# Set apart in the custody log from looking at the result, which is "viewed" too.
-WHAT = "original"
 
 ANY_TYPE = "application/octet-stream"
 # What browsers show by themselves and what can hold no script, by the container that the probe found.
@@ -190,9 +188,12 @@ def _record(request: HttpRequest, media: Media, actor: User | None, event: custo
         return
     if "Range" in request.headers:
         lately = custody.events_of(media.public_id).filter(
-            event=event, actor=actor.public_id if actor else "", at__gte=timezone.now() - ONE_EVENT
+            event=event,
+            actor=actor.public_id if actor else "",
+            address=custody.current_address(),
+            at__gte=timezone.now() - ONE_EVENT,
         )
         # Looked at here: not every database can search in JSON.
-        if any(seen.details.get("what") == WHAT for seen in lately):
+        if any(seen.details.get("what") == custody.What.ORIGINAL for seen in lately):
             return
-    custody.record(media.public_id, event, actor=actor, what=WHAT)
+    custody.record(media.public_id, event, actor=actor, what=str(custody.What.ORIGINAL))

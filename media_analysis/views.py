@@ -183,7 +183,7 @@ def evidence_picture(request: SignedInRequest, public_id: str, name: str) -> Htt
 @page
 def media_file(request: SignedInRequest, public_id: str) -> HttpResponseBase:
     """The original file, to be shown, or with ``?download=1`` to be taken away."""
-    media = selectors.get_original(request.user, public_id)
+    media = selectors.get_media(request.user, public_id)
     download = request.GET.get("download") == "1"
     return streaming.answer_with_file(request, media, actor=request.user, download=download)
 

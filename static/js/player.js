@@ -270,17 +270,21 @@ class Player {
     this.draw();
   }
 
-  // One after the other, the nearest first, so that a frame is there when it is pointed at.
+  // One after the other, the nearest first, so that a frame is there when it is pointed at. Kept by this page: some
+  // may not be kept by the browser.
   async loadPictures() {
     if (this.loadingPictures) return;
     this.loadingPictures = true;
     const time = this.player.currentTime;
     const waiting = this.samples.filter(({ url }) => url).sort((a, b) => Math.abs(a.time - time) - Math.abs(b.time - time));
-    for (const { url } of waiting) {
-      const picture = new Image();
-      picture.src = url;
-      // One that is missing is missing where it is shown, too.
-      await picture.decode().catch(() => null);
+    for (const sample of waiting) {
+      try {
+        const answer = await fetch(sample.url);
+        if (answer.ok) sample.picture = URL.createObjectURL(await answer.blob());
+      } catch {
+        // No network: where it is shown, it is asked for again.
+        break;
+      }
     }
   }
 
@@ -330,7 +334,7 @@ class Player {
   }
 
   drawPicture(sample, asFrame, time) {
-    const source = asFrame ? sample.url : "";
+    const source = asFrame ? (sample.picture ?? sample.url) : "";
     if (this.image.getAttribute("href") !== source) {
       if (source) this.image.setAttribute("href", source);
       else this.image.removeAttribute("href");

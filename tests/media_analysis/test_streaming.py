@@ -216,6 +216,12 @@ def test_a_later_playback_is_another_one(as_owner: Client, media: Media) -> None
     assert seen_in(media) == ["viewed", "viewed"]
 
 
+def test_a_playback_from_another_address_is_another_one(as_owner: Client, media: Media) -> None:
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+        as_owner.get(path_of(media), headers={"Range": "bytes=0-"}, REMOTE_ADDR=address)
+    assert seen_in(media) == ["viewed", "viewed"]
+
+
 def test_what_was_refused_is_not_recorded(as_owner: Client, media: Media) -> None:
     as_owner.get(path_of(media), headers={"Range": f"bytes={SIZE}-"})
     as_owner.get(path_of(media), headers={"If-None-Match": f'"{media.sha256}"'})

@@ -41,6 +41,7 @@ VERSION = 1
 MOST_SUMMARIES = 50
 PICTURE_BOX = (400, 240)
 PICTURE_SIZE = 700
+PICTURE_BYTES = 80 * 1024
 CASE_REPORT = "case-report.pdf"
 
 
@@ -245,11 +246,10 @@ def _summarise(file: CaseFile, document: Document) -> Summary:
     stored = evidence.find(analysis, evidence.frame_name(frame.frame)) if frame else None
     if frame is None or stored is None:
         return Summary(file, report, None, None)
-    jpeg = single._read(analysis, evidence.frame_name(frame.frame))
-    most_bytes = pictures.share_of(pictures.FRAMES_BUDGET, MOST_SUMMARIES)
-    drawn = pictures.draw_key_frame(jpeg, frame, longest=PICTURE_SIZE, most_bytes=most_bytes)
+    jpeg = single.read_picture(analysis, evidence.frame_name(frame.frame))
+    drawn = pictures.draw_key_frame(jpeg, frame, longest=PICTURE_SIZE, most_bytes=PICTURE_BYTES)
     name = f"{analysis.public_id}-{evidence.frame_name(frame.frame)}"
-    return Summary(file, report, frame, single._show(document, name, drawn, PICTURE_BOX))
+    return Summary(file, report, frame, single.show_picture(document, name, drawn, PICTURE_BOX))
 
 
 def _loudest(frame: KeyFrame) -> float:

@@ -247,8 +247,8 @@ def _show_people(analysis: Analysis, report: Report, document: Document) -> tupl
 
     def show(person: Person, face: Face) -> ShownFace:
         name = evidence.crop_name(person.number - 1, face.frame)
-        jpeg = pictures.shrink(_read(analysis, name), longest=pictures.CROP_SIZE, most_bytes=most_bytes)
-        return ShownFace(face, _show(document, name, jpeg, CROP_BOX))
+        jpeg = pictures.shrink(read_picture(analysis, name), longest=pictures.CROP_SIZE, most_bytes=most_bytes)
+        return ShownFace(face, show_picture(document, name, jpeg, CROP_BOX))
 
     return tuple(
         ShownPerson(person, tuple(show(person, face) for face in chosen.get(person.number, ())))
@@ -270,18 +270,20 @@ def _show_key_frames(analysis: Analysis, report: Report, document: Document) -> 
     heat_bytes = pictures.share_of(pictures.HEAT_MAPS_BUDGET, len(report.key_frames))
     for frame in report.key_frames:
         name = evidence.frame_name(frame.frame)
-        drawn = pictures.draw_key_frame(_read(analysis, name), frame, longest=longest, most_bytes=most_bytes)
-        picture = _show(document, name, drawn, KEY_FRAME_BOX if is_video else PHOTO_BOX)
+        drawn = pictures.draw_key_frame(read_picture(analysis, name), frame, longest=longest, most_bytes=most_bytes)
+        picture = show_picture(document, name, drawn, KEY_FRAME_BOX if is_video else PHOTO_BOX)
         heat_map = None
         if frame.heat_person:
             heat_name = evidence.heat_name(frame.heat_person - 1, frame.frame)
-            heat = pictures.shrink(_read(analysis, heat_name), longest=pictures.HEAT_MAP_SIZE, most_bytes=heat_bytes)
-            heat_map = _show(document, heat_name, heat, HEAT_MAP_BOX)
+            heat = pictures.shrink(
+                read_picture(analysis, heat_name), longest=pictures.HEAT_MAP_SIZE, most_bytes=heat_bytes
+            )
+            heat_map = show_picture(document, heat_name, heat, HEAT_MAP_BOX)
         shown.append(ShownFrame(frame, picture, heat_map))
     return tuple(shown)
 
 
-def _read(analysis: Analysis, name: str) -> bytes:
+def read_picture(analysis: Analysis, name: str) -> bytes:
     """An evidence picture. Raises FileNotFoundError where the analysis names one that is gone."""
     stored = evidence.find(analysis, name)
     if stored is None:
@@ -290,7 +292,7 @@ def _read(analysis: Analysis, name: str) -> bytes:
         return bytes(file.read())
 
 
-def _show(document: Document, name: str, jpeg: bytes, box: tuple[int, int]) -> ShownPicture:
+def show_picture(document: Document, name: str, jpeg: bytes, box: tuple[int, int]) -> ShownPicture:
     """Put a picture into the document, as large as fits into `box`."""
     document.parts[name] = Part(jpeg, "image/jpeg")
     with Image.open(BytesIO(jpeg)) as picture:

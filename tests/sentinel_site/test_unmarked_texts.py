@@ -21,7 +21,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from media_analysis import cards
-from media_analysis.models import Analysis, Media
+from media_analysis import cases, custody, services
+from media_analysis.models import Analysis, CaseRole, Media
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_feedback, make_media
 
 pytestmark = pytest.mark.django_db
@@ -186,6 +187,25 @@ def test_pages_of_a_user_have_no_unmarked_text(as_owner: Client, owner: User, pa
         if analysis.status == Analysis.Status.DONE:
             make_feedback(analysis, comment="")
     assert unmarked(as_owner.get(path).content.decode()) == []
+
+
+@pytest.mark.usefixtures("_pseudo")
+def test_cases_and_custody_logs_have_no_unmarked_text(as_owner: Client, owner: User) -> None:
+    case = cases.open_case(owner, "clip", {})
+    seat = cases.take_seat(owner, case.public_id)
+    cases.invite(seat, "owner@clip.example", CaseRole.VIEWER)
+    cases.add_note(seat, "clip")
+    media = [analysis.media for analysis in states(owner)]
+    cases.add_media(seat, [each.public_id for each in media])
+    services.delete_media(media.pop(), actor=owner)
+    make_media(owner)
+    custody.record(media[0].public_id, custody.Event.RECEIVED, actor=owner, source="web")
+    for name in ("case", "case_edit", "case_files", "case_delete"):
+        page = as_owner.get(reverse(f"media_analysis:{name}", args=[case.public_id]))
+        assert page.status_code == 200
+        assert unmarked(page.content.decode()) == [], name
+    page = as_owner.get(reverse("media_analysis:custody", args=[media[0].public_id]))
+    assert unmarked(page.content.decode()) == []
 
 
 @pytest.mark.usefixtures("_pseudo")

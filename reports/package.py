@@ -1,6 +1,7 @@
 """Evidence packages: everything about one result in one ZIP file, which whoever gets it can check without this site.
 
-What is in it and how it is checked: docs/evidence-package.md, and :mod:`reports.verification`, which shares the names below.
+What is in it and how it is checked: docs/evidence-package.md and :mod:`reports.verification`, which shares the names
+below.
 
 Members are stored, not compressed: films and pictures are so already, the bytes depend on no version of a compressor,
 and nothing can unpack to more than the ZIP itself.
@@ -137,15 +138,17 @@ class Writer:
         self.close()
 
 
-def make_package(analysis: Analysis, language: str, *, actor: User) -> Package:
+def make_package(analysis: Analysis, language: str, *, actor: User, site: str = "") -> Package:
     """The package of a finished analysis that `actor` may see, with reports in `language` and in English.
 
+    ``site`` is the address that it was asked for at, for reports and README where the settings name no other.
     That it leaves the building is in the custody log before it does, and so in the package itself. Must not be called
     in a transaction. Raises :class:`SentinelError` as :func:`reports.services.get_report` does, and
     :class:`PackageError` where what is stored is not what was examined.
     """
     require_result(analysis)
-    reports = _reports(analysis, language)
+    site = settings.SENTINEL_URL or site.rstrip("/")
+    reports = _reports(analysis, language, site)
     made_at = timezone.now().astimezone(UTC).replace(microsecond=0)
     media = analysis.media
     custody.record(
@@ -161,7 +164,7 @@ def make_package(analysis: Analysis, language: str, *, actor: User) -> Package:
     # Without a name from the beginning: whatever dies meanwhile, it is not left behind.
     target: Any = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 -- handed to the caller
     try:
-        write_package(target, analysis, reports, events, made_at)
+        write_package(target, analysis, reports, events, made_at, site=site)
         size = target.tell()
         target.seek(0)
         digest = hashlib.file_digest(target, "sha256").hexdigest()
@@ -184,6 +187,8 @@ def write_package(
     reports: Mapping[str, bytes],
     events: Sequence[CustodyEvent],
     made_at: datetime,
+    *,
+    site: str = "",
 ) -> None:
     """Write everything that belongs to a result: the same arguments give the same bytes but for the signature.
 
@@ -193,7 +198,7 @@ def write_package(
     original = original_name(media)
     documents = {f"report-{language}.pdf": pdf for language, pdf in reports.items()}
     with Writer(target, made_at) as writer:
-        for name, text in _readmes(analysis, original, reports, made_at).items():
+        for name, text in _readmes(analysis, original, reports, made_at=made_at, site=site).items():
             writer.add_bytes(name, text.encode())
         with default_storage.open(str(media.file)) as file:
             source: Any = file
@@ -213,7 +218,7 @@ def write_package(
             {
                 "schema": SCHEMA,
                 "made_at": _moment(made_at),
-                "made_by": {"software": "Sentinel", "version": __version__, "site": settings.SENTINEL_URL},
+                "made_by": {"software": "Sentinel", "version": __version__, "site": site},
                 "analysis": analysis.public_id,
                 "media": media.public_id,
                 "original": original,
@@ -343,19 +348,21 @@ def read_custody(described: Mapping[str, Any]) -> list[CustodyEvent]:
     ]
 
 
-def _reports(analysis: Analysis, language: str) -> dict[str, bytes]:
+def _reports(analysis: Analysis, language: str, site: str) -> dict[str, bytes]:
     """By language, that of the reader first. Where this server can't write it there is the English one alone."""
     found = {}
     for code in dict.fromkeys((language, settings.LANGUAGE_CODE)):
         try:
-            found[code] = read_report(get_report(analysis, code))
+            found[code] = read_report(get_report(analysis, code, site=site and f"{site}/"))
         except SentinelError as error:
             if error.code is not Code.LANGUAGE_UNAVAILABLE or code == settings.LANGUAGE_CODE:
                 raise
     return found
 
 
-def _readmes(analysis: Analysis, original: str, reports: Mapping[str, bytes], made_at: datetime) -> dict[str, str]:
+def _readmes(
+    analysis: Analysis, original: str, reports: Mapping[str, bytes], *, made_at: datetime, site: str
+) -> dict[str, str]:
     """README.txt in English, and one in the reader's language if that is another."""
     found: dict[str, str] = {}
     for language in (settings.LANGUAGE_CODE, *(each for each in reports if each != settings.LANGUAGE_CODE)):
@@ -369,7 +376,7 @@ def _readmes(analysis: Analysis, original: str, reports: Mapping[str, bytes], ma
                 "has_pictures": bool(analysis.evidence),
                 "made_at": made_at,
                 "fingerprint": seal.certificate_fingerprint(),
-                "site": settings.SENTINEL_URL,
+                "site": site,
                 "version": __version__,
             }
             name = README if language == settings.LANGUAGE_CODE else f"README-{language}.txt"

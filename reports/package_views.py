@@ -19,7 +19,7 @@ from media_analysis import selectors
 from media_analysis.api import PUBLIC_ID, JSONUnlessPicture
 from media_analysis.edges import SignedInRequest, page
 from media_analysis.streaming import ByteRange, Pieces
-from reports.negotiation import NO_STORE, LanguageInput
+from reports.negotiation import NO_STORE, LanguageInput, absolute
 from reports.package import Package, make_package
 from reports.services import choose_language
 
@@ -31,7 +31,8 @@ CONTENT_TYPE = "application/zip"
 def package(request: SignedInRequest, public_id: str) -> HttpResponseBase:
     analysis = selectors.get_analysis(request.user, public_id)
     asked = request.GET.get("lang") or get_language() or ""
-    return hand_out(make_package(analysis, choose_language(request.user, asked), actor=request.user))
+    language = choose_language(request.user, asked)
+    return hand_out(make_package(analysis, language, actor=request.user, site=absolute(request, "/")))
 
 
 def hand_out(package: Package) -> StreamingHttpResponse:
@@ -70,6 +71,7 @@ class PackageView(APIView):
                     Code.NOT_FOUND,
                     Code.NOT_FINISHED,
                     Code.NO_RESULT,
+                    Code.REPORTS_BUSY,
                     TOO_MANY_REQUESTS,
                 ).items()
             },
@@ -81,4 +83,4 @@ class PackageView(APIView):
         asked = LanguageInput(data=request.query_params)
         asked.is_valid(raise_exception=True)
         language = choose_language(user, asked.validated_data.get("lang", ""))
-        return hand_out(make_package(analysis, language, actor=user))
+        return hand_out(make_package(analysis, language, actor=user, site=absolute(request, "/")))

@@ -13,8 +13,8 @@ from django.utils.html import escape
 from PIL import Image, ImageFont, features
 
 from accounts.models import User
-from media_analysis import cards, services
-from media_analysis.models import Analysis, ResultCard
+from media_analysis import cards, cases, services
+from media_analysis.models import Analysis, CaseRole, ResultCard
 from reports import card_picture, lettering, typefaces
 from reports.card_picture import HEIGHT, WIDTH, draw, words_of
 from reports.lettering import LINE_HEIGHT, Style, fit, measure, wrap
@@ -149,6 +149,24 @@ def test_nobody_else_shares_it(owner: User, as_stranger: Client, as_admin: Clien
         assert client.post(path).status_code == 302
         assert as_stranger.get(path).status_code == 405
     assert cards.get_card(card.public_id)
+
+
+def test_colleagues_of_its_case_see_that_it_is_shared_and_do_not_share_it(
+    owner: User, stranger: User, as_stranger: Client
+) -> None:
+    analysis = share(owner).analysis
+    case = cases.open_case(owner, "State v. X", {})
+    seat = cases.take_seat(owner, case.public_id)
+    cases.add_media(seat, [analysis.media.public_id])
+    cases.accept_invitation(stranger, cases.invite(seat, "stranger", CaseRole.EXAMINER).public_id)
+    page = as_stranger.get(f"/analyses/{analysis.public_id}/")
+    assert page.status_code == 200
+    assert "Stop sharing" not in page.content.decode()
+    api = f"/api/v1/analyses/{analysis.public_id}/card/"
+    assert as_stranger.get(api).status_code == 200
+    assert as_stranger.post(api).status_code == as_stranger.delete(api).status_code == 403
+    assert as_stranger.post(f"/analyses/{analysis.public_id}/card/withdraw/").status_code == 403
+    assert cards.card_of(analysis)
 
 
 def test_the_api_shares_and_takes_back(owner: User, as_owner: Client) -> None:

@@ -25,9 +25,9 @@ from django.test import Client
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import custody
+from media_analysis import cases, custody
 from media_analysis import services as media_services
-from media_analysis.models import Analysis, CustodyEvent
+from media_analysis.models import Analysis, CaseRole, CustodyEvent
 from reports import package, seal
 from reports.models import IssuedDocument
 from reports.package import CERTIFICATE, CHECKSUMS, MANIFEST, SIGNATURE, PackageError, Writer, write_package
@@ -388,6 +388,27 @@ def test_the_command_says_in_a_line_each_what_it_found(packed: bytes, tmp_path: 
     assert run_command(tmp_path / "nothing.zip")[0] == 2
 
 
+def test_no_name_in_a_package_writes_lines_of_its_own(packed: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "package.zip"
+    evil = {"name": "x\n\x1b[2JEverything holds.", "size": 1, "sha256": ""}
+    path.write_bytes(repack(members_of(packed), lambda manifest: manifest["members"].append(evil)))
+    code, text = run_command(path)
+    assert code == 1
+    assert "Everything holds." not in text.splitlines()
+    assert "\x1b" not in text
+
+
+def test_a_package_too_large_for_the_short_fields_is_one_too(
+    owner: User, check: Callable[..., Verified], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if 4 GB were a kilobyte: sizes and places then stand in the longer fields."""
+    analysis = make_packable(owner)
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
+    content = pack(analysis)
+    assert b"PK\x06\x06" in content
+    assert check(content).holds
+
+
 @pytest.mark.slow
 def test_an_examination_without_its_detector_is_not_repeated_and_says_why(packed: bytes, tmp_path: Path) -> None:
     """This result came from no detector: it does not say by what settings."""
@@ -442,6 +463,20 @@ def test_nobody_else_gets_it(owner: User, as_stranger: Client, as_admin: Client,
     assert not CustodyEvent.objects.filter(event="downloaded").exists()
 
 
+@pytest.mark.usefixtures("_quick_reports")
+def test_colleagues_of_its_case_get_it_and_are_in_the_log(owner: User, stranger: User, as_stranger: Client) -> None:
+    analysis = make_packable(owner)
+    case = cases.open_case(owner, "State v. X", {})
+    seat = cases.take_seat(owner, case.public_id)
+    cases.add_media(seat, [analysis.media.public_id])
+    address = f"/analyses/{analysis.public_id}/package.zip"
+    assert as_stranger.get(address).status_code == 404
+    cases.accept_invitation(stranger, cases.invite(seat, "stranger", CaseRole.VIEWER).public_id)
+    members = members_of(received(as_stranger.get(address)))
+    last = json.loads(members["custody.json"])["events"][-1]
+    assert (last["event"], last["actor"]) == ("downloaded", stranger.public_id)
+
+
 @pytest.mark.parametrize(("status", "error"), [("running", "not_finished"), ("failed", "no_result")])
 def test_without_a_result_there_is_none(owner: User, as_owner: Client, status: str, error: str) -> None:
     analysis = make_analysis(owner, status=status)
@@ -453,7 +488,7 @@ def test_without_a_result_there_is_none(owner: User, as_owner: Client, status: s
 
 @pytest.fixture
 def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package, "_reports", lambda _analysis, language: {language: a_sealed_pdf()})
+    monkeypatch.setattr(package, "_reports", lambda _analysis, language, _site: {language: a_sealed_pdf()})
 
 
 @pytest.mark.usefixtures("_quick_reports")
@@ -477,8 +512,8 @@ def test_of_a_file_deleted_meanwhile_there_is_none(owner: User, monkeypatch: pyt
     analysis = make_packable(owner)
     written = package.write_package
 
-    def delete_first(*arguments: Any) -> None:
-        written(*arguments)
+    def delete_first(*arguments: Any, **options: Any) -> None:
+        written(*arguments, **options)
         media_services.delete_media(Analysis.objects.get(pk=analysis.pk).media)
 
     monkeypatch.setattr(package, "write_package", delete_first)

@@ -119,7 +119,12 @@ class Command(BaseCommand):
         return EXIT_HOLDS if again.same else EXIT_OTHER_SCORES
 
     def _say(self, options: dict[str, Any], report: dict[str, Any], lines: list[str]) -> None:
-        self.stdout.write(json.dumps(report) if options["json"] else "\n".join(lines))
+        self.stdout.write(json.dumps(report) if options["json"] else "\n".join(map(_printable, lines)))
+
+
+def _printable(line: str) -> str:
+    """Names in a package may be a stranger's: none of them shall write lines of its own, or move the cursor."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
 
 
 def _number(score: float | None) -> str:

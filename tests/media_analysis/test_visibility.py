@@ -33,6 +33,9 @@ def pages(analysis: str, media: str) -> list[tuple[str, str]]:
     return [
         ("get", reverse("reports:result", args=[analysis])),
         ("get", reverse("reports:report_pdf", args=[analysis])),
+        ("get", reverse("reports:package", args=[analysis])),
+        ("post", reverse("reports:card_publish", args=[analysis])),
+        ("post", reverse("reports:card_withdraw", args=[analysis])),
         ("post", reverse("media_analysis:retry", args=[analysis])),
         ("get", reverse("media_analysis:evidence", args=[analysis, "frame-9.jpg"])),
         ("get", reverse("media_analysis:delete", args=[media])),
@@ -56,7 +59,7 @@ def without_secrets(answer: Any, public_id: str) -> str:
     return re.sub(r'name="next" value="[^"]*"', "", text).replace(public_id, "")
 
 
-@pytest.mark.parametrize("number", range(15))
+@pytest.mark.parametrize("number", range(18))
 def test_a_strangers_object_cannot_be_told_from_none(done: Analysis, as_stranger: Client, number: int) -> None:
     method, url = pages(done.public_id, done.media.public_id)[number]
     _, nothing = pages(NO_SUCH, NO_SUCH)[number]
@@ -67,7 +70,7 @@ def test_a_strangers_object_cannot_be_told_from_none(done: Analysis, as_stranger
     assert Media.objects.exists()
 
 
-@pytest.mark.parametrize("number", range(15))
+@pytest.mark.parametrize("number", range(18))
 def test_without_a_session_pages_ask_to_log_in_and_the_api_says_401(
     done: Analysis, client: Client, number: int
 ) -> None:

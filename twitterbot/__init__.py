@@ -3,7 +3,7 @@
 One more way in and a channel for answers: it examines nothing and stores no media itself. From above to below:
 
 - ``management/commands/run_twitterbot.py`` runs rounds until it is told to stop.
-- ``bot.py`` is one round: read, decide, collect, send.
+- ``bot.py`` is one round: read, decide, collect, send. ``health.py`` tells how it is.
 - ``services.py`` takes mentions in and decides what is to be done with each; ``outbox.py`` sends, each message once.
 - ``reading.py`` finds the video or photo that a mention is about; ``wording.py`` has all texts, ``length.py`` how X
   counts them, ``budget.py`` what may be read and sent a month and an hour.

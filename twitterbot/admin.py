@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from twitterbot import budget, services
-from twitterbot.bot import counts
+from twitterbot.health import counts
 from twitterbot.models import BotState, Mention, MonthlyUse, Reply, XAccount
 
 

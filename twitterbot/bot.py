@@ -6,17 +6,16 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, connections
-from django.db.models import Count
 from django.utils import timezone
 
 from twitterbot import budget, linking, outbox, reading, services
 from twitterbot.client import WINDOW, Keys, XClient, XError
-from twitterbot.models import BotState, Mention, Reply
+from twitterbot.health import health_line
+from twitterbot.models import BotState, Mention
 
 logger = logging.getLogger(__name__)
 
@@ -162,31 +161,3 @@ def describe(request: reading.Request) -> str:
     if request.problem:
         return f"{who}: refused ({request.problem}), by direct message in {request.language}"
     return f"{who}: {request.media_url} examined, answered in {request.language}"
-
-
-def counts() -> dict[str, dict[str, int]]:
-    """How many mentions and answers of each kind are in which state."""
-    mentions = Mention.objects.order_by().values_list("status").annotate(number=Count("pk"))
-    found: dict[str, Counter[str]] = {"mentions": Counter(), Reply.Kind.REPLY: Counter(), Reply.Kind.DIRECT: Counter()}
-    found["mentions"].update(dict(mentions))
-    answers = Reply.objects.order_by().values_list("kind", "status").annotate(number=Count("pk"))
-    for kind, status, number in answers:
-        found[kind][status] += number
-    return {name: dict(sorted(counted.items())) for name, counted in found.items()}
-
-
-def health_line() -> str:
-    """How the bot is, in one line of the log."""
-    state, use = services.state(), budget.this_month()
-    parts = [f"{name}: {_listed(counted)}" for name, counted in counts().items()]
-    return (
-        f"health: {'paused' if state.paused else 'running'}; {'; '.join(parts)}; "
-        f"{use.month}: {use.reads} of {settings.TWITTER_MONTHLY_READS or 'any'} reads, "
-        f"{use.posts} of {settings.TWITTER_MONTHLY_POSTS or 'any'} posts; "
-        f"last read {state.polled_at.isoformat(timespec='seconds') if state.polled_at else 'never'}; "
-        f"last error {state.last_error or 'none'}"
-    )
-
-
-def _listed(counted: dict[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counted.items()) or "none"

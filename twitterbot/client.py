@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 import tweepy
@@ -117,6 +116,10 @@ class Page:
     media: dict[str, XMedia] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)
     next_token: str = ""
+
+    def author_of(self, post: Post) -> Author:
+        """Who wrote a post; without a name where X did not say it."""
+        return self.authors.get(post.author_id, Author(post.author_id, ""))
 
     def add(self, other: Page) -> None:
         """Know what another page knows besides its posts."""
@@ -457,9 +460,3 @@ def _text(value: Any) -> str:
 def _moment(text: Any) -> datetime:
     moment = datetime.fromisoformat(str(text))
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def origin_of(url: str) -> str:
-    """The scheme, host and port of an address, as they are compared."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()

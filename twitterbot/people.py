@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -9,8 +11,10 @@ from django.utils import timezone
 from accounts.ids import new_public_id
 from accounts.models import User
 from accounts.services import close_account
-from twitterbot.client import Author
 from twitterbot.models import XAccount
+
+if TYPE_CHECKING:
+    from twitterbot.client import Author
 
 # Nobody can sign up with a name that has an @ in it, and nobody gets mail there: RFC 2606 keeps "invalid" for that.
 USERNAME = "x@{twitter_id}"

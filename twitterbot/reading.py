@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from accounts.errors import Code
-from twitterbot.client import Author, Page, Post, XMedia, origin_of
 from twitterbot.models import Mention
+
+if TYPE_CHECKING:
+    from twitterbot.client import Author, Page, Post, XMedia
 
 # Why nothing is examined, beside the codes of accounts.errors.
 NO_MEDIA = "no_media"
@@ -67,7 +70,7 @@ class Request:
 
 def read(post: Post, page: Page, *, me: int) -> Request:
     """What a post that tags this account asks for, seen with what X sent along with it."""
-    author = page.authors.get(post.author_id, Author(post.author_id, ""))
+    author = page.author_of(post)
     parent = page.others.get(post.replied_to) if post.replied_to else None
     command = command_in(post.text)
     if author.id == me:
@@ -175,7 +178,7 @@ def best_variant(video: XMedia) -> Chosen:
 
 def is_from_x(url: str) -> bool:
     """Whether an address is on one of the servers on which X keeps media, and no longer than any of theirs."""
-    return len(url) <= MAX_URL_LENGTH and origin_of(url) in {
+    return len(url) <= MAX_URL_LENGTH and _origin_of(url) in {
         origin.lower().rstrip("/") for origin in settings.TWITTER_MEDIA_ORIGINS
     }
 
@@ -188,8 +191,7 @@ def language_of(post: Post, source: Post) -> str:
 
 def claims_about(source: Post, page: Page, *, photos: int) -> dict[str, Any]:
     """What X says of the post with the media, as :func:`media_analysis.services.submit_link` keeps it."""
-    author = page.authors.get(source.author_id)
-    handle = author.handle if author else ""
+    handle = page.author_of(source).handle
     claims: dict[str, Any] = {
         "post_url": post_url(source.id, handle),
         "author": f"@{handle}" if handle else "",
@@ -201,3 +203,8 @@ def claims_about(source: Post, page: Page, *, photos: int) -> dict[str, Any]:
 
 def post_url(post: int, handle: str = "") -> str:
     return f"https://x.com/{handle or 'i'}/status/{post}"
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
@@ -22,8 +23,10 @@ from accounts.errors import Code, SentinelError
 from media_analysis import cards, links
 from media_analysis.models import Analysis, Submission
 from twitterbot import budget, linking, people, reading, wording
-from twitterbot.client import Page, XClient
 from twitterbot.models import BotState, Mention, Reply, new_reference
+
+if TYPE_CHECKING:
+    from twitterbot.client import Page, XClient
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from twitterbot.bot import Bot, health_line, make_client, missing_keys
+from twitterbot.bot import Bot, make_client, missing_keys
 from twitterbot.budget import BudgetSpent
 from twitterbot.client import XError
+from twitterbot.health import health_line
 
 EXIT_FAILED = 1
 EXIT_NO_KEYS = 2

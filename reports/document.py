@@ -30,9 +30,9 @@ from reports.presentation import Face, KeyFrame, Person, Report, present
 VERSION = 3
 
 # In CSS pixels of 1/96 inch; the text of an A4 page is 658 wide.
-KEY_FRAME_BOX = (410, 250)
+KEY_FRAME_BOX = (400, 200)
 PHOTO_BOX = (640, 430)
-HEAT_MAP_BOX = (200, 200)
+HEAT_MAP_BOX = (150, 150)
 CROP_BOX = (92, 92)
 FACES_SHOWN = 6
 # Pictures of so many people, those with the highest scores; all are in the tables.

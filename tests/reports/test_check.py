@@ -223,6 +223,13 @@ def test_asking_often_is_refused(settings: Any, sealed: bytes) -> None:
     cache.clear()
 
 
+def test_who_is_logged_in_can_ask_too(as_owner: Client, sealed: bytes) -> None:
+    for path in (PAGE, API):
+        answer = as_owner.post(path, {"file": SimpleUploadedFile("x.pdf", sealed)})
+        assert answer.status_code == 200
+        assert NUMBER in answer.content.decode()
+
+
 def test_it_is_linked_needs_no_account_and_no_token(client: Client) -> None:
     assert f'href="{PAGE}"' in client.get("/").content.decode()
     strict = Client(enforce_csrf_checks=True)

@@ -20,8 +20,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from media_analysis import cards
-from media_analysis import cases, custody, services
+from media_analysis import cards, cases, custody, services
 from media_analysis.models import Analysis, CaseRole, Media
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_feedback, make_media
 

@@ -49,6 +49,15 @@ const openPage = async (event) => {
 
 const fromShell = async (request) => (await caches.match(request)) || fetch(request);
 
+// Letters that the device lacks, for the page without network too. Their names hold digests of their content.
+const fromFonts = async (request) => {
+  const kept = await caches.match(request);
+  if (kept) return kept;
+  const answer = await fetch(request);
+  if (answer.ok) await (await caches.open(SHELL_CACHE)).put(request, answer.clone());
+  return answer;
+};
+
 const keepShared = async (request) => {
   const file = (await request.formData()).get("file");
   if (file instanceof File && file.size) {
@@ -92,6 +101,7 @@ self.addEventListener("fetch", (event) => {
     event.waitUntil(dropOldShare());
     event.respondWith(openPage(event));
   } else if (SENTINEL.shell.includes(url.pathname)) event.respondWith(fromShell(request));
+  else if (request.destination === "font") event.respondWith(fromFonts(request));
 });
 
 self.addEventListener("push", (event) => {

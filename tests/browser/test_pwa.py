@@ -350,3 +350,25 @@ def test_the_key_that_pages_hand_out_is_a_point(visitor: Visitor) -> None:
     visitor.go("/notifications/")
     key = decode(visitor.page.locator("[data-push]").get_attribute("data-key") or "")
     assert (len(key), key[0]) == (65, 4)
+
+
+def test_letters_that_the_device_lacks_are_there_without_a_network(site: Site, chromium: Browser) -> None:
+    context = chromium.new_context(locale="ml")
+    page = context.new_page()
+    page.goto(site.url)
+    with_service_worker(page)
+    page.goto(f"{site.url}/models/")
+    page.evaluate("document.fonts.ready")
+    web = site.processes.pop("web")
+    web.terminate()
+    web.wait(timeout=30)
+    try:
+        page.goto(f"{site.url}/analyses/")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.evaluate("document.fonts.ready")
+        fonts = "[...document.fonts].filter((font) => font.status === 'loaded').map((font) => font.family)"
+        assert any("Malayalam" in family for family in page.evaluate(fonts))
+        assert any("malayalam" in path for path in kept(page))
+    finally:
+        context.close()
+        site.start_web()

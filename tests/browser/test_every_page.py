@@ -1,0 +1,101 @@
+"""What holds on every page: nobody is kept out, nothing is cut off in any language, and none is heavy or jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from tests.browser.conftest import RESULT_MS, Site
+from tests.browser.pages import (
+    FIND_CUT_OFF,
+    LANGUAGES,
+    MOST_BYTES,
+    MOST_SHIFT,
+    WATCH_SHIFTS,
+    View,
+    cookies_of,
+    fill_site,
+    weigh,
+)
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def filled(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, chromium: Browser
+) -> Iterator[tuple[Site, list[View], list[Any]]]:
+    """The site in use, its pages, and the cookies of who uses it."""
+    site.start_worker()
+    context = chromium.new_context(locale="en")
+    page = context.new_page()
+    shown = fill_site(site, page, tmp_path_factory.mktemp("filled"))
+    yield site, shown, cookies_of(context)
+    # What waits would be before the files of other tests.
+    site.start_worker()
+    page.locator(".verdict-card").wait_for(timeout=RESULT_MS)
+    context.close()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nothing_is_cut_off_on_the_smallest_phone(
+    filled: tuple[Site, list[View], list[Any]], chromium: Browser, language: str
+) -> None:
+    site, shown, cookies = filled
+    context = chromium.new_context(locale=language, viewport={"width": 320, "height": 640}, service_workers="block")
+    page = context.new_page()
+    found = []
+    for view in shown:
+        context.clear_cookies()
+        context.add_cookies(cookies if view.signed_in else [])
+        page.goto(site.url + view.path)
+        page.evaluate("document.fonts.ready")
+        assert page.evaluate("document.documentElement.lang") == language
+        # With what is folded up, too: a menu or a list must not be wider than the window either.
+        page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+        found += [f"{view.name}: {each}" for each in page.evaluate(FIND_CUT_OFF)]
+    context.close()
+    assert found == []
+
+
+def test_pages_are_light_and_stand_still(filled: tuple[Site, list[View], list[Any]], chromium: Browser) -> None:
+    # Heavier than English by its letters.
+    language = "hi"
+    site, shown, cookies = filled
+    found = []
+    for view in shown:
+        # Each as somebody has it who was never here.
+        context = chromium.new_context(locale=language, viewport={"width": 360, "height": 740}, service_workers="block")
+        context.add_cookies(cookies if view.signed_in else [])
+        page = context.new_page()
+        page.add_init_script(WATCH_SHIFTS)
+        weights = weigh(page, language)
+        page.goto(site.url + view.path, wait_until="load")
+        page.evaluate("document.fonts.ready")
+        shift = page.evaluate("new Promise(requestAnimationFrame).then(() => window.shifted)")
+        if sum(weights) > MOST_BYTES or shift > MOST_SHIFT:
+            found.append(f"{view.name}: {sum(weights)} bytes, shifted by {shift:.3f}")
+        context.close()
+    assert found == []
+
+
+def test_axe_finds_nothing_serious_in_hindi(filled: tuple[Site, list[View], list[Any]], chromium: Browser) -> None:
+    site, shown, cookies = filled
+    context = chromium.new_context(locale="hi", service_workers="block")
+    page = context.new_page()
+    found = []
+    for view in shown:
+        context.clear_cookies()
+        context.add_cookies(cookies if view.signed_in else [])
+        page.goto(site.url + view.path)
+        found += [
+            f"{view.name}: {rule['id']} {[node['target'] for node in rule['nodes']]}"
+            for rule in Axe().run(page).response["violations"]
+            if rule["impact"] in {"serious", "critical"}
+        ]
+    context.close()
+    assert found == []

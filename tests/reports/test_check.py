@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import SkipFile
 from django.test import Client
 
 from reports import check_uploads, checking, issued, seal
@@ -156,7 +157,7 @@ def test_only_the_first_of_several_files_is_held() -> None:
     handler.new_file("file", "a", "application/pdf", 3)
     handler.receive_data_chunk(b"abc", 0)
     handler.file_complete(3)
-    with pytest.raises(check_uploads.SkipFile):
+    with pytest.raises(SkipFile):
         handler.new_file("file", "b", "application/pdf", 3)
 
 

@@ -151,7 +151,7 @@ def read_video(found: dict[str, Any]) -> Video:
         raise SiteError(Problem.REFUSED if found.get("_has_drm") else Problem.NO_MEDIA)
     return Video(
         canonical_url=_text(found.get("webpage_url") or found.get("original_url"), 2048),
-        site=_text(found.get("extractor_key") or found.get("extractor"), 64),
+        site=_site(found),
         title=_text(found.get("title"), 500),
         uploader=_text(found.get("uploader") or found.get("channel") or found.get("creator"), 255),
         uploader_url=_web_address(found.get("uploader_url") or found.get("channel_url")),
@@ -293,6 +293,12 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     if process.stdout is not None:
         process.stdout.close()
+
+
+def _site(found: dict[str, Any]) -> str:
+    """The site's name as yt-dlp has it; its host where it is known by nothing else."""
+    name = _text(found.get("extractor_key") or found.get("extractor"), 64)
+    return _text(urlsplit(str(found.get("webpage_url") or "")).hostname, 64) if name.lower() == "generic" else name
 
 
 def _rendition(described: dict[str, Any], duration: float) -> Rendition | None:

@@ -16,6 +16,7 @@ from tests.conftest import PASSWORD
 from tests.site_process import SiteProcess
 from tests.tiny_detector import NAME as DETECTOR
 from tests.tiny_detector import write_tiny_detector
+from tests.video_site import VideoSite, video_site
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGUMENTS = [
@@ -34,8 +35,10 @@ RESULT_MS = 120_000
 class Site(SiteProcess):
     """A site with a detector that calls every face fake. Its worker can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, videos: VideoSite) -> None:
         self.mails = folder / "mails"
+        # Links to it may be pasted.
+        self.videos = videos
         for made in (self.mails, folder / "data"):
             made.mkdir()
         super().__init__(
@@ -43,6 +46,8 @@ class Site(SiteProcess):
             SENTINEL_DETECTORS_DIR=str(write_tiny_detector(folder / "detectors", bias=20.0).parent),
             SENTINEL_DETECTOR=DETECTOR,
             SENTINEL_MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES),
+            SENTINEL_LINK_SITES="127.0.0.1",
+            SENTINEL_LINK_ALLOW_PRIVATE=f"127.0.0.1:{videos.port},127.0.0.2:{videos.port}",
             # Four slashes: django-environ takes off the first, and what is left has to be absolute.
             EMAIL_URL=f"filemail:///{self.mails}",
         )
@@ -165,13 +170,14 @@ class Visitor:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"))
-    try:
-        site.prepare()
-        site.start_web()
-        yield site
-    finally:
-        site.stop()
+    with video_site() as videos:
+        site = Site(tmp_path_factory.mktemp("site"), videos)
+        try:
+            site.prepare()
+            site.start_web()
+            yield site
+        finally:
+            site.stop()
 
 
 @pytest.fixture(scope="session")

@@ -381,7 +381,7 @@ def test_a_page_of_a_site_gives_its_video_and_what_it_says_of_it(owner: User, si
     assert outcome(fetched) == ("queued", "", "")
     assert media.sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
     assert media.original_name == "Minister sings.mp4"
-    assert (link.title, link.uploader, link.site) == ("Minister sings", "Village News", "Generic")
+    assert (link.title, link.uploader, link.site) == ("Minister sings", "Village News", "127.0.0.1")
     assert link.uploaded == "2026-11-20T04:45:00Z"
     assert link.fetched_with == video_sites.version()
     assert (link.duration, link.server_address) == (1.0, "127.0.0.1")

@@ -20,8 +20,8 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.errors import SentinelError
 from accounts.models import User
-from media_analysis import checks, custody, streaming
-from media_analysis.models import CustodyEvent, Media
+from media_analysis import cases, checks, custody, streaming
+from media_analysis.models import CaseMember, CaseRole, CustodyEvent, Media
 from media_analysis.streaming import ByteRange, Pieces, parse_range
 from tests.media_analysis.factories import make_done, make_media
 
@@ -177,6 +177,21 @@ def test_others_are_told_that_there_is_nothing(as_stranger: Client, as_admin: Cl
         assert (answer.status_code, answer.streaming) == (404, False)
     assert Client().get(path_of(media)).status_code == 302
     assert as_stranger.get("/media/" + "f" * 24 + "/file").status_code == 404
+
+
+def test_members_of_a_case_may_have_its_files_as_long_as_they_are_in_it(
+    owner: User, stranger: User, as_stranger: Client, media: Media
+) -> None:
+    case = cases.open_case(owner, "Theft", {})
+    cases.add_media(cases.take_seat(owner, case.public_id), [media.public_id])
+    member = CaseMember.objects.create(case=case, user=stranger, role=CaseRole.VIEWER)
+    analysis = media.analyses.get()
+    for path in (path_of(media), f"/api/v1/analyses/{analysis.public_id}/media/"):
+        assert as_stranger.get(path).status_code == 200
+    assert {event.actor for event in custody.events_of(media.public_id).filter(event="viewed")} == {stranger.public_id}
+    member.delete()
+    for path in (path_of(media), f"/api/v1/analyses/{analysis.public_id}/media/"):
+        assert as_stranger.get(path).status_code == 404
 
 
 def test_a_deleted_or_lost_file_is_not_there(as_owner: Client, owner: User, media: Media) -> None:

@@ -66,7 +66,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         self.user_pk = user_pk
         _open[user_pk] += 1
-        await _note_look(analysis, self.user, (self.scope.get("client") or [""])[0])
+        await _note_look(analysis, self.user, _address_of(self.scope))
         asked = parse_qs(self.scope["query_string"].decode("latin1"))
         following = asked.get("next", ["0"])[0]
         self.watcher = await current_hub().join(
@@ -153,6 +153,15 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 
 _get_analysis = database_sync_to_async(selectors.get_analysis)
+
+
+def _address_of(scope: Any) -> str:
+    """The watcher's network address, as :func:`media_analysis.middleware.address_of` has it of a request."""
+    address: str = (scope.get("client") or [""])[0]
+    if settings.REST_FRAMEWORK["NUM_PROXIES"]:
+        told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin1")
+        address = told.rpartition(",")[2].strip() or address
+    return address[:45]
 
 
 @database_sync_to_async  # type: ignore[untyped-decorator]

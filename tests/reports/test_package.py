@@ -371,9 +371,12 @@ def test_the_command_says_in_a_line_each_what_it_found(packed: bytes, tmp_path: 
     path.write_bytes(packed)
     pem.write_text(seal.certificate_pem())
     code, text = run_command(path)
-    assert (code, text.count("ok   "), "WRONG" in text) == (0, 7, False)
+    assert (code, text.count("ok   "), text.count("?    "), "WRONG" in text) == (0, 6, 1, False)
+    assert text.endswith("Everything holds, if that fingerprint is the site's.\n")
     assert seal.certificate_fingerprint() in text
-    assert run_command(path, "--certificate", pem)[0] == 0
+    code, text = run_command(path, "--certificate", pem)
+    assert (code, text.count("ok   ")) == (0, 7)
+    assert text.endswith("Everything holds.\n")
     code, text = run_command(path, "--json")
     assert json.loads(text)["holds"] is True
     path.write_bytes(flipped(packed, packed.index(BYTES)))
@@ -429,6 +432,12 @@ def received(answer: Any) -> bytes:
     return content
 
 
+@pytest.fixture
+def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "_reports", lambda _analysis, language, _site: {language: a_sealed_pdf()})
+
+
+@pytest.mark.usefixtures("_quick_reports")
 def test_it_is_handed_out_and_that_is_in_the_log_that_it_holds(
     owner: User, as_owner: Client, check: Callable[..., Verified], settings: Any
 ) -> None:
@@ -452,6 +461,20 @@ def test_it_is_handed_out_and_that_is_in_the_log_that_it_holds(
     assert list(settings.FILE_UPLOAD_TEMP_DIR.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_it_holds_the_report_in_two_languages_each_with_a_signature(
+    owner: User, check: Callable[..., Verified]
+) -> None:
+    made = package.make_package(make_packable(owner), "hi", actor=owner, site="http://testserver/")
+    with made.file as file:
+        content = file.read()
+    assert [finding.text for finding in check(content).findings if not finding.holds] == []
+    members = members_of(content)
+    assert set(json.loads(members[MANIFEST])["reports"]) == {"report-hi.pdf", "report-en.pdf"}
+    assert b"http://testserver/check/" in members["README.txt"]
+
+
+@pytest.mark.usefixtures("_quick_reports")
 def test_nobody_else_gets_it(owner: User, as_stranger: Client, as_admin: Client, client: Client) -> None:
     analysis = make_packable(owner)
     page, api = f"/analyses/{analysis.public_id}/package.zip", f"/api/v1/analyses/{analysis.public_id}/package/"
@@ -484,11 +507,6 @@ def test_without_a_result_there_is_none(owner: User, as_owner: Client, status: s
     assert (answer.status_code, answer.json()["error"]) == (409, error)
     assert as_owner.head(f"/api/v1/analyses/{analysis.public_id}/package/").status_code == 405
     assert not CustodyEvent.objects.exists()
-
-
-@pytest.fixture
-def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package, "_reports", lambda _analysis, language, _site: {language: a_sealed_pdf()})
 
 
 @pytest.mark.usefixtures("_quick_reports")

@@ -62,9 +62,16 @@ class Command(BaseCommand):
             ],
         }
         lines = [
-            f"{'ok   ' if finding.holds else 'WRONG'} {finding.what}: {finding.text}" for finding in found.findings
+            f"{_mark(finding.holds, known=finding.what != 'certificate' or trusted is not None)} "
+            f"{finding.what}: {finding.text}"
+            for finding in found.findings
         ]
-        lines.append("Everything holds." if found.holds else "This package was changed. Do not rely on it.")
+        if not found.holds:
+            lines.append("This package was changed. Do not rely on it.")
+        elif trusted is None:
+            lines.append("Everything holds, if that fingerprint is the site's.")
+        else:
+            lines.append("Everything holds.")
         code = EXIT_HOLDS if found.holds else EXIT_CHANGED
         if options["reproduce"]:
             if found.holds:
@@ -120,6 +127,10 @@ class Command(BaseCommand):
 
     def _say(self, options: dict[str, Any], report: dict[str, Any], lines: list[str]) -> None:
         self.stdout.write(json.dumps(report) if options["json"] else "\n".join(map(_printable, lines)))
+
+
+def _mark(holds: bool, *, known: bool) -> str:
+    return ("ok   " if known else "?    ") if holds else "WRONG"
 
 
 def _printable(line: str) -> str:

@@ -48,6 +48,12 @@ def test_a_dropped_clip_is_examined_shown_and_deleted(site: Site, visitor: Visit
     visitor.check_page()
     result = visitor.path
 
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the report (PDF)").click()
+    assert download.value.suggested_filename.startswith("sentinel-report-")
+    assert download.value.path().read_bytes().startswith(b"%PDF-")
+    expect(page.get_by_text("The report is ready.")).to_be_visible()
+
     page.get_by_role("link", name="History").click()
     expect(page.locator(".entries")).to_contain_text("Signs of manipulation found")
     visitor.check_page()

@@ -7,6 +7,7 @@ leaving. What may be done with the file itself stays with the file's owner.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Code, SentinelError
+from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from media_analysis import custody
 from media_analysis.case_details import FIELDS, clean_text
@@ -185,6 +187,10 @@ def add_media(seat: Seat, media_ids: Collection[str]) -> int:
     Raises ``not_found`` if one of them is not theirs: then none is added. Raises ``invalid_field`` for too many.
     """
     wanted = set(media_ids)
+    if len(wanted) > MAX_FILES:
+        raise SentinelError(Code.INVALID_FIELD, text=_("A case holds at most %(count)s files."), count=MAX_FILES)
+    if not all(re.fullmatch(PUBLIC_ID_PATTERN, each) for each in wanted):
+        raise SentinelError(Code.NOT_FOUND)
     with transaction.atomic():
         media = list(Media.objects.filter(owner=seat.user, deleted_at__isnull=True, public_id__in=wanted))
         if len(media) != len(wanted):

@@ -226,6 +226,9 @@ def test_putting_in_joining_leaving_and_taking_out_are_in_the_log(case: Case, do
 def test_only_own_files_can_be_added_and_all_or_none(case: Case, owner: User, examiner: User) -> None:
     own, theirs = make_media(examiner), make_media(owner)
     refused(Code.NOT_FOUND, cases.add_media, seat(examiner, case), [own.public_id, theirs.public_id])
+    for strange in ("\0", "x", "0" * 24, f"{own.public_id}\n"):
+        refused(Code.NOT_FOUND, cases.add_media, seat(examiner, case), [strange])
+    refused(Code.INVALID_FIELD, cases.add_media, seat(examiner, case), [str(number) for number in range(501)])
     assert not case.files.exists()
     assert cases.add_media(seat(examiner, case), [own.public_id, own.public_id]) == 1
     assert cases.add_media(seat(examiner, case), [own.public_id]) == 0

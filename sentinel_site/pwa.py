@@ -61,7 +61,12 @@ def manifest(request: HttpRequest) -> HttpResponse:
             "action": reverse("media_analysis:share"),
             "method": "POST",
             "enctype": "multipart/form-data",
-            "params": {"files": [{"name": "file", "accept": ["video/*", "image/*"]}]},
+            "params": {
+                "title": "title",
+                "text": "text",
+                "url": "url",
+                "files": [{"name": "file", "accept": ["video/*", "image/*"]}],
+            },
         },
     }
     return JsonResponse(content, content_type="application/manifest+json", headers=FRESH)

@@ -59,7 +59,8 @@ const fromFonts = async (request) => {
 };
 
 const keepShared = async (request) => {
-  const file = (await request.formData()).get("file");
+  const shared = await request.formData();
+  const file = shared.get("file");
   if (file instanceof File && file.size) {
     const headers = {
       "Content-Type": file.type || "application/octet-stream",
@@ -68,7 +69,10 @@ const keepShared = async (request) => {
     };
     await (await caches.open(SHARED_CACHE)).put(SHARED_FILE, new Response(file, { headers }));
   }
-  return Response.redirect("/share/", 303);
+  // Most apps put a link into the text.
+  const link = `${shared.get("url") ?? ""} ${shared.get("text") ?? ""}`.match(/https?:\/\/\S+/);
+  const isLink = link && !(file instanceof File && file.size);
+  return Response.redirect(isLink ? `/share/?${new URLSearchParams({ link: link[0] })}` : "/share/", 303);
 };
 
 // After a log-out nothing is left for the next person at this device.

@@ -20,6 +20,11 @@ const take = async () => {
 
 const begin = async () => {
   const text = notice.querySelector("[data-shared-text]");
+  if (document.querySelector("[name=link]").value) {
+    text.textContent = notice.dataset.textReady;
+    document.querySelector("[data-submit]").focus();
+    return;
+  }
   const file = await take().catch(() => null);
   if (!file) {
     text.textContent = notice.dataset.textMissing;

@@ -35,10 +35,10 @@ RESULT_MS = 120_000
 class Site(SiteProcess):
     """A site with a detector that calls every face fake. Its worker can be stopped and started again."""
 
-    def __init__(self, folder: Path, videos: VideoSite) -> None:
+    def __init__(self, folder: Path, videos: VideoSite | None = None) -> None:
         self.mails = folder / "mails"
-        # Links to it may be pasted.
-        self.videos = videos
+        # Links to it may be pasted, where one runs.
+        self.videos = videos or VideoSite()
         for made in (self.mails, folder / "data"):
             made.mkdir()
         super().__init__(
@@ -47,7 +47,7 @@ class Site(SiteProcess):
             SENTINEL_DETECTOR=DETECTOR,
             SENTINEL_MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES),
             SENTINEL_LINK_SITES="127.0.0.1",
-            SENTINEL_LINK_ALLOW_PRIVATE=f"127.0.0.1:{videos.port},127.0.0.2:{videos.port}",
+            SENTINEL_LINK_ALLOW_PRIVATE=f"127.0.0.1:{self.videos.port},127.0.0.2:{self.videos.port}",
             # Four slashes: django-environ takes off the first, and what is left has to be absolute.
             EMAIL_URL=f"filemail:///{self.mails}",
         )

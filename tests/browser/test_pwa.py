@@ -122,6 +122,22 @@ def kept(page: Page) -> list[str]:
     )
 
 
+def share_link(page: Page, text: str) -> None:
+    """The same with a link in the text, as most apps share it."""
+    with page.expect_navigation():
+        page.evaluate(
+            """(text) => {
+                const form = Object.assign(document.createElement("form"), {
+                    method: "post", action: "/share/", enctype: "multipart/form-data",
+                });
+                form.append(Object.assign(document.createElement("input"), { name: "text", value: text }));
+                document.body.append(form);
+                form.submit();
+            }""",
+            text,
+        )
+
+
 def share(page: Page, file: Path) -> None:
     """What a phone's "share" menu does: a form with the file, posted to the app."""
     with page.expect_navigation():
@@ -301,6 +317,15 @@ def test_a_shared_file_waits_for_the_log_in_and_for_a_yes(visitor: Visitor, clip
     visitor.check_page()
     visitor.examine()
     expect(page.locator("[data-progress], .verdict-card").first).to_be_visible(timeout=30_000)
+
+
+def test_a_shared_link_waits_in_its_field(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_up("gita")
+    with_service_worker(page)
+    share_link(page, "Look at this! https://videos.example/watch?v=1&t=2 (shared with an app)")
+    expect(page.get_by_label("Link to a video or photo")).to_have_value("https://videos.example/watch?v=1&t=2")
+    visitor.check_page()
 
 
 def test_without_a_service_worker_the_server_asks_for_the_file_again(visitor: Visitor, clip: Path) -> None:

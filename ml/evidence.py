@@ -50,7 +50,7 @@ class EvidenceSink(Protocol):
     """
 
     def add_frame(self, frame: SampledFrame, jpeg: bytes, faces: Sequence[JudgedFace]) -> None:
-        """A sampled frame, at most 480 pixels wide or high and not of the best quality, with its judged faces (none, one or more)."""
+        """A sampled frame, at most 480 pixels wide or high and strongly compressed, with its judged faces, if any."""
 
     def add_crop(self, track: int, frame: int, jpeg: bytes) -> None:
         """A judged face as the network saw it, with its surroundings, at most 160 pixels wide or high."""
@@ -105,9 +105,7 @@ def shrink(picture: Picture, size: int) -> Picture:
 
 def to_jpeg(picture: Picture, quality: int = JPEG_QUALITY) -> bytes:
     """RGB uint8 (height, width, 3) → JPEG."""
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"no JPEG of a picture of shape {picture.shape}")
     return data.tobytes()

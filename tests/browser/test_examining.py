@@ -5,12 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site, Visitor
 from tests.media_factory import make_face_image, make_face_video, make_image, make_two_faces_video
 
 pytestmark = pytest.mark.browser
+
+
+def download_report(page: Page) -> None:
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the report (PDF)").click()
+    assert download.value.suggested_filename.startswith("sentinel-report-")
+    assert download.value.path().read_bytes().startswith(b"%PDF-")
+    expect(page.get_by_text("The report is ready.")).to_be_visible()
 
 
 def test_a_dropped_clip_is_examined_shown_and_deleted(site: Site, visitor: Visitor, tmp_path: Path) -> None:
@@ -48,11 +56,7 @@ def test_a_dropped_clip_is_examined_shown_and_deleted(site: Site, visitor: Visit
     visitor.check_page()
     result = visitor.path
 
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Download the report (PDF)").click()
-    assert download.value.suggested_filename.startswith("sentinel-report-")
-    assert download.value.path().read_bytes().startswith(b"%PDF-")
-    expect(page.get_by_text("The report is ready.")).to_be_visible()
+    download_report(page)
 
     page.get_by_role("link", name="History").click()
     expect(page.locator(".entries")).to_contain_text("Signs of manipulation found")

@@ -43,6 +43,7 @@ def test_a_clip_ends_with_a_verdict_and_its_evidence(detector: Path, as_owner: C
     assert len(analysis.tracks[0]["faces"]) == 32
     kinds = {name.rpartition("/")[2].split("-")[0] for name in analysis.evidence}
     assert kinds == {"crop", "frame", "heat", "sample"}
+    assert analysis.result is not None
     assert [f"sample-{frame['index']}.jpg" for frame in analysis.result["frames"]] == [
         name for stored in analysis.evidence if (name := stored.rpartition("/")[2]).startswith("sample")
     ]

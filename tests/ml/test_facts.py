@@ -19,8 +19,8 @@ from ml.contracts import CredentialsStatus, FactsPart, FileFacts
 from ml.detectors.registry import Detector
 from ml.faces.detection import FaceDetector
 from ml.inference import analyze
-from ml.media.sandbox import read_facts
 from ml.media.probe import probe
+from ml.media.sandbox import read_facts
 from tests.credentials_factory import CAPTURED, GENERATED, SIGNER, sign
 from tests.media_factory import make_face_image, make_image, make_video, portrait
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import RESULT_MS, Site
+from tests.browser.conftest import RESULT_MS, Site, Visitor
 from tests.browser.pages import (
     FIND_CUT_OFF,
     LANGUAGES,
@@ -99,3 +99,49 @@ def test_axe_finds_nothing_serious_in_hindi(filled: tuple[Site, list[View], list
         ]
     context.close()
     assert found == []
+
+
+def test_a_pressed_button_says_so_before_the_answer_comes(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.go("/accounts/login/")
+    page.get_by_label("User name or e-mail address").fill("nobody")
+    page.get_by_label("Password").fill("nothing")
+    # Runs after the page's own listener; what it finds is read on the next page.
+    page.evaluate(
+        """addEventListener("submit", (event) => {
+            sessionStorage.setItem("busy", event.submitter.getAttribute("aria-busy"));
+        })"""
+    )
+    button = page.get_by_role("main").get_by_role("button", name="Log in")
+    button.click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert page.evaluate("sessionStorage.getItem('busy')") == "true"
+    expect(button).not_to_have_attribute("aria-busy", "true")
+
+
+def test_the_keyboard_goes_through_a_form_in_its_order_and_out_again(visitor: Visitor) -> None:
+    """Each step has a visible focus, and none is a trap."""
+    page = visitor.page
+    visitor.go("/accounts/signup/")
+    visited = []
+    # The first field has the focus already.
+    for _ in range(40):
+        place = page.evaluate(
+            """() => {
+                const { localName, name, type, href } = document.activeElement;
+                const style = getComputedStyle(document.activeElement);
+                const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+                return [[localName, type, name || href].filter(Boolean).join(" "), ring];
+            }"""
+        )
+        if place[0] == "body":
+            break
+        visited.append(place)
+        page.keyboard.press("Tab")
+    assert place[0] == "body", "the focus never came out of the page"
+    assert [name for name, ring in visited if not ring] == []
+    names = [name for name, _ in visited]
+    assert len(names) == len(set(names)), "the focus went round"
+    fields = [name.split()[-1] for name in names if name.startswith(("input", "select"))]
+    assert fields == ["username", "email", "language", "password1", "password2"]
+    assert names.index("input password password2") < next(i for i, name in enumerate(names) if "button" in name)

@@ -63,7 +63,7 @@ A_WHOLE_CASE = {
         "person_mentioned": "",
         "complainant_name": "",
         "complainant_phone": "",
-        "complainant_email": "",
+        "complainant_email": "complainant@example.org",
         "complainant_address": "",
         "gender": "",
     },
@@ -126,6 +126,8 @@ class Pages(PageNumberPagination):
 
 
 class CaseListView(generics.ListAPIView[Case]):
+    """The cases that somebody is in, with their role in each."""
+
     serializer_class = shapes.CaseSummaryOutput
     pagination_class = Pages
     queryset = Case.objects.none()
@@ -170,6 +172,8 @@ class CaseListView(generics.ListAPIView[Case]):
 
 
 class CaseView(APIView):
+    """A case with what is known of it, for its members."""
+
     @extend_schema(
         summary="One case",
         tags=TAGS,
@@ -325,6 +329,8 @@ class CaseNoteListView(generics.ListAPIView[CaseNote]):
 
 
 class CaseMemberListView(generics.ListAPIView[CaseMember]):
+    """Everybody who is in a case, its owner first. Whoever is only invited is not."""
+
     serializer_class = shapes.CaseMemberOutput
     pagination_class = Pages
     queryset = CaseMember.objects.none()
@@ -399,6 +405,8 @@ class CaseMemberView(APIView):
 
 
 class InvitationListView(generics.ListAPIView[CaseInvitation]):
+    """Unanswered invitations, newest first."""
+
     serializer_class = shapes.InvitationToMeOutput
     pagination_class = Pages
     queryset = CaseInvitation.objects.none()
@@ -419,6 +427,8 @@ class InvitationListView(generics.ListAPIView[CaseInvitation]):
 
 
 class InvitationView(APIView):
+    """An unanswered invitation, for whoever is invited and for the owner of the case."""
+
     @extend_schema(
         summary="Decline an invitation, or withdraw one of yours",
         tags=TAGS,

@@ -67,6 +67,7 @@ OPERATION_IDS: dict[tuple[str, str], str] = {
     ("delete", "/api/v1/analyses/{public_id}/"): "delete_analysis",
     ("get", "/api/v1/analyses/{public_id}/progress/"): "get_progress",
     ("post", "/api/v1/analyses/{public_id}/retry/"): "retry",
+    ("get", "/api/v1/analyses/{public_id}/media/"): "get_original",
     ("get", "/api/v1/analyses/{public_id}/pictures/"): "list_pictures",
     ("get", "/api/v1/analyses/{public_id}/pictures/{name}"): "get_picture",
     ("get", "/api/v1/analyses/{public_id}/feedback/"): "get_feedback",

@@ -18,7 +18,7 @@ from tests.site_process import ROOT
 Node = dict[str, Any]
 
 # Of types that an example cannot be written for: the answer is the file itself.
-BINARY = ("application/pdf", "image/jpeg", "image/png", "application/octet-stream")
+BINARY = ("application/pdf", "application/zip", "application/octet-stream", "image/", "video/")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -100,7 +100,7 @@ def test_every_answer_is_described_and_has_an_example() -> None:
         for method, path, operation in operations()
         for status, answer in answers(operation)
         for content_type, content in answer.get("content", {}).items()
-        if not answer["description"] or (content_type not in BINARY and not examples_of(content))
+        if not answer["description"] or (not content_type.startswith(BINARY) and not examples_of(content))
     ]
     assert bare == []
 

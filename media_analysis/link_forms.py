@@ -36,7 +36,7 @@ class LinkForm(forms.Form):
         required=False,
         max_length=MAX_URL_LENGTH,
         # Not "url": an address without https:// is fine.
-        widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off", "placeholder": "https://"}),
+        widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off"}),
     )
     start = TimeField(
         label=_("From"), required=False, widget=forms.TextInput(attrs={"placeholder": "0:00", "maxlength": 12})

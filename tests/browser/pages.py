@@ -117,9 +117,19 @@ def fill_site(site: Site, page: Page, folder: Path) -> list[View]:
         View("delete", link(page, site, r"/media/\w+/delete/")),
         View("feedback", f"{path}feedback/"),
     ]
+    found += case_pages(page, site)
     site.stop_worker()
     found.append(View("waiting", examine(page, site, clips["result-video"], "face.mp4", wait=False)))
     return found
+
+
+def case_pages(page: Page, site: Site) -> list[View]:
+    """Those of a new case."""
+    page.goto(f"{site.url}/cases/new/")
+    page.get_by_label("Title").fill(LONG_NAME.removesuffix(".mp4"))
+    page.get_by_role("main").locator("[type=submit]").click()
+    page.wait_for_url(re.compile(r"/cases/[0-9a-f]{24}/"))
+    return [View("cases", "/cases/"), View("case-new", "/cases/new/"), View("case", page.url.removeprefix(site.url))]
 
 
 def link(page: Page, site: Site, pattern: str) -> str:

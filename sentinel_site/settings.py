@@ -188,9 +188,7 @@ TWITTER_ACCESS_TOKEN_SECRET = read_given_secret("TWITTER_ACCESS_TOKEN_SECRET")
 TWITTER_HANDLE = env("TWITTER_HANDLE", default="").removeprefix("@")
 TWITTER_API_URL = env("TWITTER_API_URL", default="https://api.twitter.com")
 # The servers on which X keeps videos and photos.
-TWITTER_MEDIA_ORIGINS = env.list(
-    "TWITTER_MEDIA_ORIGINS", default=["https://video.twimg.com", "https://pbs.twimg.com"]
-)
+TWITTER_MEDIA_ORIGINS = env.list("TWITTER_MEDIA_ORIGINS", default=["https://video.twimg.com", "https://pbs.twimg.com"])
 TWITTER_POLL_SECONDS = env.float("TWITTER_POLL_SECONDS", default=60.0)
 TWITTER_TIMEOUT_SECONDS = env.float("TWITTER_TIMEOUT_SECONDS", default=10.0)
 TWITTER_RETRY_SECONDS = env.float("TWITTER_RETRY_SECONDS", default=30.0)

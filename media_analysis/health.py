@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
@@ -123,6 +124,8 @@ class WorkerBeat:
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()[:100]}:{os.getpid()}"
+        # What a process that examines files says of itself; its own after the fork.
+        self._known: dict[str, str] = {}
 
     @classmethod
     def begin(cls) -> WorkerBeat:
@@ -134,12 +137,23 @@ class WorkerBeat:
         """The queue's processes run: renew the guard's row."""
         self._say(self.name)
 
+    def starting(self) -> None:
+        """This process is to examine files, and begins to load what it needs: say so for as long as it lives."""
+        self._begin({"detector": "", "detector_version": ""})
+
     def loaded(self, detector: str, version: str) -> None:
         """This process has loaded a detector: say so from now on, for as long as it lives."""
+        self._begin({"detector": detector, "detector_version": version})
+
+    def _begin(self, known: dict[str, str]) -> None:
+        begun = bool(self._known)
+        # Read by the thread at its next word.
+        self._known = known
         name = f"{self.name}{BELOW}{os.getpid()}"
-        threading.Thread(
-            target=self._keep_saying, args=(name, detector, version), name="worker-state", daemon=True
-        ).start()
+        if not begun:
+            threading.Thread(target=self._keep_saying, args=(name,), name="worker-state", daemon=True).start()
+        else:
+            self._try_to_say(name)
 
     def stopped(self) -> None:
         """The queue has ended, and its processes with it."""
@@ -149,20 +163,38 @@ class WorkerBeat:
             # Their last words go stale by themselves.
             logger.exception("Could not say that the worker stopped")
 
-    def _keep_saying(self, name: str, detector: str, version: str) -> None:
+    def _keep_saying(self, name: str) -> None:
         while True:
             try:
-                self._say(name, detector=detector, detector_version=version)
-            except DatabaseError:
-                # It may be away for a moment; what depends on it notices by itself.
-                logger.exception("Could not say that the worker lives")
+                self._try_to_say(name)
             finally:
                 connection.close()
             time.sleep(BEAT_SECONDS)
 
+    def _try_to_say(self, name: str) -> None:
+        try:
+            self._say(name, **self._known)
+        except DatabaseError:
+            # It may be away for a moment; what depends on it notices by itself.
+            logger.exception("Could not say that the worker lives")
+
     @staticmethod
     def _say(name: str, **known: str) -> None:
         WorkerState.objects.update_or_create(name=name, defaults={"seen_at": timezone.now(), **known})
+
+
+def announce_start() -> None:
+    """Tell that this process begins to load what it needs, if it is a worker's."""
+    if WorkerBeat.current is not None:
+        WorkerBeat.current.starting()
+
+
+def is_starting() -> bool:
+    """Whether a process that is to examine files still loads what it needs, for no longer than an examination takes."""
+    now = timezone.now()
+    recent = now - timedelta(seconds=settings.SENTINEL_ANALYSIS_TIMEOUT_SECONDS)
+    starting = WorkerState.objects.filter(name__contains=BELOW, detector="", started_at__gt=recent)
+    return starting.filter(seen_at__gt=now - ALIVE_FOR).exists()
 
 
 def announce_detector(name: str, version: str) -> None:

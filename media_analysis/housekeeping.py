@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # Longer than any upload takes, so that nothing in use is swept away.
 ABANDONED_AFTER = timedelta(hours=1)
-# Between a message and its claim lies at most the import of torch, which takes less even on a busy machine.
+# A process that has loaded its detector claims what it is told of at once.
 STUCK_AFTER = timedelta(seconds=60)
 
 
@@ -90,6 +90,8 @@ class IdleWatch:
             Analysis.objects.filter(status=states.QUEUED).exclude(stage=Analysis.Stage.FETCHING).exists()
             and not Analysis.objects.filter(status=states.RUNNING).exists()
             and not Analysis.objects.filter(finished_at__gte=timezone.now() - STUCK_AFTER).exists()
+            # A large network takes minutes to load, and what waits waits for it.
+            and not health.is_starting()
         )
 
 

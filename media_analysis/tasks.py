@@ -91,6 +91,7 @@ def warm_up() -> None:
     What is wrong with the detector is told by the first analysis, as ever.
     """
     began = time.monotonic()
+    health.announce_start()
     picture = np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), dtype=np.uint8)
     try:
         detector = chosen_detector()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.models import User
 from media_analysis import evidence, housekeeping, services
-from media_analysis.models import Analysis, DeletionReceipt, Media
+from media_analysis.models import Analysis, DeletionReceipt, Media, WorkerState
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from tests.media_analysis.factories import a_result, make_analysis, make_media
 
@@ -231,6 +232,26 @@ def test_workers_that_take_nothing_are_noticed_after_a_while(owner: User, monkey
     make_analysis(owner)
     services.finish_analysis(claimed, a_result(), {})
     assert not watch.is_stuck()
+
+
+def test_workers_that_still_load_their_detector_are_not_stuck(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_analysis(owner)
+    state = WorkerState.objects.create(name="host:1/2", seen_at=timezone.now())
+    monkeypatch.setattr(housekeeping, "STUCK_AFTER", timedelta(milliseconds=20))
+    watch = housekeeping.IdleWatch()
+
+    def is_stuck_after_a_while() -> bool:
+        watch.is_stuck()
+        time.sleep(0.03)
+        return watch.is_stuck()
+
+    assert not is_stuck_after_a_while()
+    WorkerState.objects.update(detector="tiny-test")
+    assert is_stuck_after_a_while()
+    WorkerState.objects.update(detector="", started_at=timezone.now() - timedelta(hours=1))
+    assert is_stuck_after_a_while()
+    WorkerState.objects.update(started_at=timezone.now(), seen_at=state.seen_at - timedelta(minutes=1))
+    assert is_stuck_after_a_while()
 
 
 def test_evidence_is_found_by_its_short_name_only(owner: User) -> None:

@@ -10,6 +10,7 @@ from ml.detectors import check
 from ml.detectors.catalog import DEFAULT_DETECTOR, find_detector
 
 
+@pytest.mark.slow
 def test_the_networks_are_converted_for_the_first_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENTINEL_ENGINE_CACHE_DIR", str(tmp_path))
 

@@ -179,6 +179,7 @@ def test_it_is_tagged_titled_and_has_bookmarks(owner: User) -> None:
     assert any("Words used in this report" in str(title) for title in titles)
 
 
+@pytest.mark.slow
 def test_its_size_stays_below_3_mb_even_for_noise_with_the_original_attached(owner: User) -> None:
     analysis = make_reportable(owner, people=6, faces=12, noisy=True)
     report = services.get_report(analysis, "hi")
@@ -395,6 +396,7 @@ def test_requests_at_once_get_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_processes_at_once_keep_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the lock that threads share, as in several processes: the slower ones take what the first wrote."""

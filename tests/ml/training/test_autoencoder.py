@@ -33,6 +33,7 @@ def test_an_aligned_face_has_its_points_where_the_template_says() -> None:
         assert near.max() > 100, (x, y)
 
 
+@pytest.mark.slow
 def test_it_learns_and_its_fakes_differ_inside_the_face_only(data: Data, tmp_path: Path) -> None:
     root, faces = data
     torch.manual_seed(0)

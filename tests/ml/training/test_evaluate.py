@@ -166,6 +166,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_measuring_twice_gives_the_same_and_a_cache_changes_nothing(media: Path, tmp_path: Path) -> None:
     write_tiny_detector(tmp_path)
     plain = Evaluation(media, "tiny-test", search=(tmp_path,), draws=100)
@@ -181,6 +182,7 @@ def test_measuring_twice_gives_the_same_and_a_cache_changes_nothing(media: Path,
     assert json.dumps(filled.report) == json.dumps(read_back.report)
 
 
+@pytest.mark.slow
 def test_processes_beside_each_other_give_the_same(media: Path, tmp_path: Path) -> None:
     write_tiny_detector(tmp_path)
     alone = evaluate(Evaluation(media, "tiny-test", search=(tmp_path,), draws=50))
@@ -188,6 +190,7 @@ def test_processes_beside_each_other_give_the_same(media: Path, tmp_path: Path) 
     assert rounded(alone.report) == rounded(together.report)
 
 
+@pytest.mark.slow
 def test_worse_copies_are_measured_beside_the_media_as_it_is(media: Path, tmp_path: Path) -> None:
     write_tiny_detector(tmp_path)
     recodings = (Recoding(Harm.CRF, 35), Recoding(Harm.JPEG_QUALITY, 30), Recoding(Harm.FACE_SIZE, 60))

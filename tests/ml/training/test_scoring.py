@@ -55,6 +55,7 @@ def test_nothing_is_examined_twice_with_the_same_weights(
     assert len(examined) == 2
 
 
+@pytest.mark.slow
 def test_other_thresholds_cost_little_and_give_the_pipelines_own_verdict(
     clip: LabelledFile, tmp_path: Path, examined: list[Path]
 ) -> None:

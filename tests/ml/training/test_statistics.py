@@ -94,6 +94,7 @@ def test_without_fakes_or_reals_there_are_no_figures() -> None:
         Scored(np.array([0.1, 0.2]), np.array([0.0, 1.0]), np.array([5, 5]))
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_value_and_narrows_with_more_videos() -> None:
     rng = np.random.default_rng(1)
     few = bootstrap(Scored.by_file(rng.beta(3, 2, 10), rng.beta(2, 3, 10)), seed=3, draws=300)

@@ -207,6 +207,7 @@ def test_a_batch_depends_on_seed_epoch_and_position_only(made_once: Layout) -> N
     assert both == [start[0].rows, start[1].rows]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(made_once: Layout, tmp_path: Path) -> None:
     one, other = train(made_once, tmp_path / "one"), train(made_once, tmp_path / "other")
     for name, value in one.model.state_dict().items():

@@ -200,12 +200,12 @@ TABLE: dict[str, Row] = {
         lambda w: Request(analysis(w, "feedback/"), {"opinion": "agree"})
     ),
     "GET /api/v1/analyses/<public_id>/report/": hidden(lambda w: Request(analysis(w, "report/"))),
-    "GET /api/v1/receipts/": own(at("/api/v1/receipts/")),
     "GET /api/v1/analyses/<public_id>/package/": hidden(lambda w: Request(with_its_file(w))),
     "GET /api/v1/analyses/<public_id>/card/": hidden(lambda w: Request(with_card(w))),
     "POST /api/v1/analyses/<public_id>/card/": hidden(lambda w: Request(analysis(w, "card/"))),
     "DELETE /api/v1/analyses/<public_id>/card/": hidden(lambda w: Request(with_card(w)), 204),
     "POST /api/v1/check/": everybody(at("/api/v1/check/", {"sha256": "0" * 64})),
+    "GET /api/v1/receipts/": own(at("/api/v1/receipts/")),
     # Cases: the stranger and the administrator are in none
     "GET /api/v1/cases/": own(at("/api/v1/cases/")),
     "POST /api/v1/cases/": own(at("/api/v1/cases/", {"title": "Mine"}), 201),

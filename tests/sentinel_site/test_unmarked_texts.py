@@ -33,7 +33,7 @@ PSEUDO = "eo"
 NAMES = {
     *("English", "owner", "clip", "photo", "jpg", "mp4", "Sentinel", "sha", "SHA", "MD5", "JPEG", "tiny", "test"),
     *("example", "org", "h264", "IST", "sentinel", "lite", "cccccccccccc", "bytes", "Apache", "CC0", "efficientnet"),
-    *("API", "PDF", "URL", "Esperanto"),
+    *("API", "PDF", "URL", "Esperanto", "a" * 64, "b" * 32),
 }
 SHOWN_ATTRIBUTES = {"alt", "title", "placeholder", "aria-label", "label"}
 
@@ -154,9 +154,9 @@ def states(owner: User) -> Iterator[Analysis]:
         "/accounts/password-reset/complete/",
         "/models/",
         "/models/sentinel-lite/",
-        "/developers/",
         "/check/",
         "/check/?d=000000000000000000000000",
+        "/developers/",
         "/offline/",
         "/no/such/page/",
     ],

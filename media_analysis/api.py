@@ -47,6 +47,7 @@ from media_analysis import (
 from media_analysis.api_examples import A_MODEL, A_RESULT
 from media_analysis.case_serializers import filled
 from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of
+from media_analysis.link_addresses import Cut
 from media_analysis.models import Analysis, DeletionReceipt, Feedback, Submission
 from media_analysis.uploads import stage_upload
 
@@ -320,7 +321,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
                 owner=owner, source=source, upload_id=upload_id, idempotency_key=key, case_details=case
             )
         elif url:
-            cut = links.Cut(elsewhere["start"], elsewhere["end"]) if "end" in elsewhere else None
+            cut = Cut(elsewhere["start"], elsewhere["end"]) if "end" in elsewhere else None
             earlier = links.find_earlier(owner, url, cut)
             analysis = links.submit_link(
                 owner=owner, source=source, url=url, idempotency_key=key, case_details=case, cut=cut

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from media_analysis.links import Cut
+from media_analysis.link_addresses import Cut
 from media_analysis.safe_http import MAX_URL_LENGTH
 
 

@@ -6,7 +6,6 @@ one conditional update of the analysis's row, as in `services`; `fetching` does 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -15,8 +14,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -32,6 +30,7 @@ from accounts.ids import new_public_id
 from accounts.models import User
 from media_analysis import custody, evidence, safe_http, services
 from media_analysis.case_details import clean_text
+from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from media_analysis.signals import analysis_finished
 from media_analysis.uploads import StagedFile, clean_name
@@ -40,20 +39,8 @@ from ml.contracts import MediaInfo
 logger = logging.getLogger(__name__)
 
 BAD_LINK = gettext_lazy("This is not a link to a public web page or file. Copy it again, or upload the file.")
-# In links, what says who shared it and where, and nothing about the video.
-TRACKING = re.compile(
-    r"utm_\w+|fbclid|gclid|igshid?|igsh|si|feature|pp|ab_channel|ref|ref_src|ref_url|s|mibextid|_r|_t"
-)
-YOUTUBE_ID = "[A-Za-z0-9_-]{11}"
 CLAIMS = ("post_url", "author", "posted_at", "title")
 MAX_CLAIM_LENGTH = 2048
-
-
-class Cut(NamedTuple):
-    """The part of a video to examine, in seconds from its start."""
-
-    start: float
-    end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +49,6 @@ class Link:
 
     url: str
     key: str
-
-
-def fence() -> safe_http.Fence:
-    """Where links may lead."""
-    return safe_http.Fence(exceptions=tuple(settings.SENTINEL_LINK_ALLOW_PRIVATE))
 
 
 def submit_link(
@@ -168,7 +150,7 @@ def read_link(url: str, cut: Cut | None = None) -> Link:
     except safe_http.Refused as error:
         raise SentinelError(Code.LINK_NOT_SUPPORTED, text=BAD_LINK) from error
     if cut is not None:
-        _check_cut(cut)
+        check_cut(cut)
     return Link(url=url, key=key_of(url, cut))
 
 
@@ -189,35 +171,9 @@ def find_earlier(owner: User, url: str, cut: Cut | None = None, kind: Media.Kind
     return analyses.order_by("-id").first()
 
 
-def key_of(url: str, cut: Cut | None = None) -> str:
-    """By what the same video, and the same part of it, is known again."""
-    part = f"#{cut.start:.1f}-{cut.end:.1f}" if cut else ""
-    return hashlib.sha256(f"{plain_form(url)}{part}".encode()).hexdigest()
-
-
-def plain_form(url: str) -> str:
-    """An address without what says nothing about the video; the many addresses of one YouTube video become one."""
-    if "://" not in url:
-        url = f"https://{url}"
-    parts = urlsplit(url)
-    host = (parts.hostname or "").removeprefix("www.").removeprefix("m.").removeprefix("mobile.")
-    query = dict(parse_qsl(parts.query))
-    if host in {"youtube.com", "music.youtube.com", "youtube-nocookie.com", "youtu.be"}:
-        named = re.match(rf"/(?:shorts/|embed/|live/|v/)?({YOUTUBE_ID})(?:/|$)", parts.path)
-        video = query.get("v", "") if parts.path == "/watch" else named[1] if named else ""
-        if video:
-            return f"https://youtube.com/watch?v={video}"
-    if host in {"twitter.com", "x.com"} and (post := re.match(r"/[^/]+/(?:web/)?status(?:es)?/(\d+)", parts.path)):
-        return f"https://x.com/i/status/{post[1]}"
-    kept = sorted((name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not _tracks(name))
-    port = f":{parts.port}" if parts.port not in {None, 80, 443} else ""
-    return f"https://{host}{port}{parts.path.rstrip('/')}?{urlencode(kept)}"
-
-
-def provisional_name(url: str) -> str:
-    """What a file is called until its title is known."""
-    parts = urlsplit(url)
-    return clean_name(f"{parts.hostname or ''}{parts.path}".rstrip("/").replace("/", " › "))
+def cut_of(link: LinkSource) -> Cut | None:
+    """The part of the video that was asked for; None for all of it."""
+    return Cut(link.cut_start, link.cut_end) if link.cut_start is not None and link.cut_end is not None else None
 
 
 def claim_waiting() -> Analysis | None:
@@ -252,9 +208,7 @@ def report_progress(analysis: Analysis, percent: int | None = None) -> bool:
 def note_origin(analysis: Analysis, *, name: str = "", **origin: Any) -> None:
     """Keep what is known of where the file comes from, fields of :class:`LinkSource`, and its name."""
     if url := origin.get("canonical_url"):
-        link = analysis.media.link
-        cut = Cut(link.cut_start, link.cut_end) if link.cut_start is not None and link.cut_end is not None else None
-        origin["canonical_key"] = key_of(url, cut)
+        origin["canonical_key"] = key_of(url, cut_of(analysis.media.link))
     LinkSource.objects.filter(media_id=analysis.media_id).update(**origin)
     if name:
         Media.objects.filter(pk=analysis.media_id, file="").update(original_name=clean_name(name))
@@ -267,7 +221,7 @@ class Lost(Exception):
 def finish_fetch(analysis: Analysis, staged: StagedFile, info: MediaInfo, **origin: Any) -> None:
     """The file is here: keep it, and have it examined, or give the result that the same bytes had before.
 
-    ``origin`` is as in :func:`note_origin`. Raises :class:`Lost`; then nothing is kept.
+    ``origin`` is as in :func:`note_origin`, with ``fetched_at``. Raises :class:`Lost`; then nothing is kept.
     """
     media = analysis.media
     # What an earlier try that was killed in between may have left.
@@ -275,7 +229,7 @@ def finish_fetch(analysis: Analysis, staged: StagedFile, info: MediaInfo, **orig
     name = services.store_file(staged, media.public_id)
     try:
         with transaction.atomic():
-            note_origin(analysis, fetched_at=timezone.now(), problem="", **origin)
+            note_origin(analysis, problem="", **origin)
             kept = Media.objects.filter(pk=media.pk, file="", deleted_at__isnull=True).update(
                 file=name,
                 original_name=staged.name,
@@ -397,11 +351,8 @@ def _same_bytes(media: Media) -> Analysis | None:
     return done.exclude(media=media).order_by("-finished_at").first()
 
 
-def _tracks(name: str) -> bool:
-    return TRACKING.fullmatch(name) is not None
-
-
-def _check_cut(cut: Cut) -> None:
+def check_cut(cut: Cut) -> None:
+    """Raises ``invalid_field`` for a part that no video can have, or that is longer than may be examined."""
     wrong: dict[str, list[str]] = {}
     longest = settings.SENTINEL_MAX_DURATION_SECONDS
     if not (math.isfinite(cut.start) and 0 <= cut.start < 100 * 3600):

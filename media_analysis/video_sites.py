@@ -62,11 +62,12 @@ COMPLAINTS = (
 
 
 class SiteError(Exception):
-    """There is no file to be had."""
+    """There is no file to be had. ``detail`` is for the log of whoever runs this, never for who gave the link."""
 
-    def __init__(self, problem: LinkSource.Problem) -> None:
+    def __init__(self, problem: LinkSource.Problem, detail: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

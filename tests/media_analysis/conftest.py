@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from media_analysis import tasks
 from tests.tiny_detector import NAME, write_tiny_detector
+from tests.video_site import VideoSite, video_site
 
 
 @pytest.fixture
@@ -18,3 +20,13 @@ def detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> 
     tasks.chosen_detector.cache_clear()
     tasks.face_detector.cache_clear()
     return folder
+
+
+@pytest.fixture
+def site(settings: Any, clip: Path) -> Iterator[VideoSite]:
+    """A video site with a clip, which links may lead to."""
+    with video_site() as site:
+        settings.SENTINEL_LINK_ALLOW_PRIVATE = [f"127.0.0.1:{site.port}", f"127.0.0.2:{site.port}"]
+        settings.SENTINEL_LINK_SITES = ["127.0.0.1"]
+        site.files["/clip.mp4"] = clip.read_bytes()
+        yield site

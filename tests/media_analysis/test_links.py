@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,24 +19,16 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.models import User
 from media_analysis import custody, fetching, housekeeping, links, services, video_sites
+from media_analysis.link_addresses import Cut, key_of
 from media_analysis.link_forms import LinkForm
-from media_analysis.links import Cut, submit_link
+from media_analysis.links import submit_link
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from tests.media_analysis.factories import a_result, make_done, make_media
 from tests.media_factory import make_video
-from tests.video_site import VideoSite, video_site
+from tests.video_site import VideoSite
 
 WEB = Submission.Source.WEB
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def site(settings: Any, clip: Path) -> Iterator[VideoSite]:
-    with video_site() as site:
-        settings.SENTINEL_LINK_ALLOW_PRIVATE = [f"127.0.0.1:{site.port}", f"127.0.0.2:{site.port}"]
-        settings.SENTINEL_LINK_SITES = ["127.0.0.1"]
-        site.files["/clip.mp4"] = clip.read_bytes()
-        yield site
 
 
 def submit(owner: User, url: str, **options: Any) -> Analysis:
@@ -290,7 +281,7 @@ def test_claims_are_kept_as_claims(owner: User) -> None:
     ],
 )
 def test_addresses_of_one_video_are_one(one: str, other: str) -> None:
-    assert links.key_of(one) == links.key_of(other)
+    assert key_of(one) == key_of(other)
 
 
 def test_different_videos_stay_different() -> None:
@@ -303,7 +294,7 @@ def test_different_videos_stay_different() -> None:
         "https://x.com/i/status/2",
         "https://videos.example/A?id=1",
     ]
-    assert len({links.key_of(url) for url in urls}) == len(urls)
+    assert len({key_of(url) for url in urls}) == len(urls)
 
 
 def described(**fields: Any) -> dict[str, Any]:
@@ -387,6 +378,7 @@ def test_a_page_of_a_site_gives_its_video_and_what_it_says_of_it(owner: User, si
     assert (link.duration, link.server_address) == (1.0, "127.0.0.1")
     assert link.headers["content-type"] == "video/mp4"
     assert links.find_earlier(owner, url) == fetched
+    assert custody.events_of(media.public_id).last().details["canonical_url"] == link.canonical_url  # type: ignore[union-attr]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import fetching, links, safe_http
+from media_analysis import fetching, link_addresses, links, safe_http
 from media_analysis.fetch_proxy import FetchProxy
 from media_analysis.models import Analysis, Submission
 from tests.video_site import VideoSite, video_site
@@ -259,7 +259,7 @@ def test_redirects_are_checked_as_new_addresses(site: VideoSite, listener: Liste
     inside = target.replace("{port}", str(listener.port))
     with (
         pytest.raises(safe_http.Refused),
-        safe_http.get(f"{site.file_url}/to?url={inside}", fence=links.fence(), timeout=5),
+        safe_http.get(f"{site.file_url}/to?url={inside}", fence=link_addresses.fence(), timeout=5),
     ):
         pass
     assert listener.visits == 0
@@ -268,7 +268,7 @@ def test_redirects_are_checked_as_new_addresses(site: VideoSite, listener: Liste
 def test_redirects_come_to_an_end(site: VideoSite) -> None:
     with (
         pytest.raises(safe_http.BadAnswer),
-        safe_http.get(f"{site.file_url}/round", fence=links.fence(), timeout=5),
+        safe_http.get(f"{site.file_url}/round", fence=link_addresses.fence(), timeout=5),
     ):
         pass
     assert len(site.asked) == safe_http.MAX_REDIRECTS + 1
@@ -277,7 +277,7 @@ def test_redirects_come_to_an_end(site: VideoSite) -> None:
 def test_nothing_is_inflated(site: VideoSite) -> None:
     with (
         pytest.raises(safe_http.BadAnswer),
-        safe_http.get(f"{site.file_url}/bomb.mp4", fence=links.fence(), timeout=5),
+        safe_http.get(f"{site.file_url}/bomb.mp4", fence=link_addresses.fence(), timeout=5),
     ):
         pass
 
@@ -286,7 +286,7 @@ def test_a_body_that_trickles_is_cut_off(site: VideoSite) -> None:
     began = time.monotonic()
     with (
         pytest.raises((TimeoutError, OSError)),
-        safe_http.get(f"{site.file_url}/endless.mp4", fence=links.fence(), timeout=0.4) as answer,
+        safe_http.get(f"{site.file_url}/endless.mp4", fence=link_addresses.fence(), timeout=0.4) as answer,
     ):
         for _ in answer.pieces():
             pass
@@ -298,7 +298,7 @@ def test_nothing_of_ours_goes_along(site: VideoSite, monkeypatch: pytest.MonkeyP
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{listener.port}")
     site.files["/clip.mp4"] = b"bytes"
-    with safe_http.get(f"{site.file_url}/clip.mp4", fence=links.fence(), timeout=5) as answer:
+    with safe_http.get(f"{site.file_url}/clip.mp4", fence=link_addresses.fence(), timeout=5) as answer:
         assert answer.status == 200
     assert listener.visits == 0
 
@@ -318,7 +318,7 @@ def ask_proxy(proxy: FetchProxy, request: str, authorization: str | None = None)
 
 def test_the_proxy_has_the_same_rules_and_lets_only_its_own_program_in(site: VideoSite, listener: Listener) -> None:
     site.files["/clip.mp4"] = b"bytes"
-    with FetchProxy(links.fence(), max_bytes=1 << 20, timeout=10) as proxy:
+    with FetchProxy(link_addresses.fence(), max_bytes=1 << 20, timeout=10) as proxy:
         for target in (f"127.0.0.1:{listener.port}", "169.254.169.254:80", f"[::1]:{listener.port}", "localhost:443"):
             assert b" 403 " in ask_proxy(proxy, f"CONNECT {target} HTTP/1.1")
             assert b" 403 " in ask_proxy(proxy, f"GET http://{target}/ HTTP/1.1")
@@ -332,7 +332,7 @@ def test_the_proxy_has_the_same_rules_and_lets_only_its_own_program_in(site: Vid
 
 def test_the_proxy_stops_where_its_bytes_end(site: VideoSite) -> None:
     site.files["/clip.mp4"] = bytes(300_000)
-    with FetchProxy(links.fence(), max_bytes=100_000, timeout=10) as proxy:
+    with FetchProxy(link_addresses.fence(), max_bytes=100_000, timeout=10) as proxy:
         assert len(ask_proxy(proxy, f"GET {site.file_url}/clip.mp4 HTTP/1.1")) <= 100_000
         assert proxy.exhausted
 

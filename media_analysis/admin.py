@@ -24,6 +24,7 @@ from accounts.errors import SentinelError
 from accounts.models import User
 from media_analysis import custody, evidence, health, selectors, services
 from media_analysis import feedback as feedback_service
+from media_analysis.link_words import link_of
 from media_analysis.models import (
     Analysis,
     Case,
@@ -36,6 +37,7 @@ from media_analysis.models import (
     DeletionReceipt,
     Delivery,
     Feedback,
+    LinkSource,
     Media,
     ResumableUpload,
     Submission,
@@ -82,6 +84,12 @@ class SubmissionInline(ReadOnlyInline, admin.TabularInline):  # type: ignore[typ
     show_change_link = True
 
 
+class LinkSourceInline(ReadOnlyInline, admin.StackedInline):  # type: ignore[type-arg]
+    """Where a file was fetched from, with the site's word on it as text: nothing there can be clicked on."""
+
+    model = LinkSource
+
+
 @admin.register(Media)
 class MediaAdmin(ReadOnlyAdmin):
     list_display = ("public_id", "original_name", "owner", "kind", "duration", "size", "created_at", "deleted_at")
@@ -90,6 +98,10 @@ class MediaAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     list_select_related = ("owner",)
     inlines = (SubmissionInline,)
+
+    def get_inlines(self, request: HttpRequest, obj: Media | None) -> list[Any]:
+        """The link of a file that came by one."""
+        return [*super().get_inlines(request, obj), *([LinkSourceInline] if obj and link_of(obj) else [])]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """What goes with a file may go with it, though it cannot be deleted by itself."""

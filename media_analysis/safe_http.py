@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -26,6 +27,9 @@ USUAL_PORTS = frozenset({80, 443})
 PIECE_BYTES = 64 * 1024
 # No byte for so long, and a connection is given up.
 STALL_SECONDS = 15.0
+# For a name to be resolved; and names at a time, with those whose answer nobody waits for any more.
+RESOLVE_SECONDS = 10.0
+MAX_LOOK_UPS = 64
 # A name with at least two labels, the last of which is no number in any notation: what inet_aton reads as an address
 # (127.1, 2130706433, 0x7f.1, 0177.0.0.1) is none.
 HOST_NAME = re.compile(
@@ -44,6 +48,9 @@ STAND_INS = [
         "::/96",
     )
 ]
+
+
+_look_ups = threading.BoundedSemaphore(MAX_LOOK_UPS)
 
 
 class Refused(Exception):
@@ -137,10 +144,38 @@ def port_of(parts: SplitResult) -> int:
     return 443 if parts.scheme == "https" else 80
 
 
-def allowed_address(host: str, port: int, fence: Fence) -> str:
-    """The first of the host's addresses. Raises Refused if any of them is not allowed, OSError if there is none."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
+def resolve(host: str, port: int, timeout: float) -> list[str]:
+    """The host's addresses. Raises TimeoutError after ``timeout`` seconds, OSError if there is none.
+
+    The system's resolver knows no time-out of ours, and may wait for a minute for a name server that is silent. So it
+    is asked in a thread that is left behind when it is too late; how many of those there can be is limited.
+    """
+    deadline = time.monotonic() + timeout
+    if not _look_ups.acquire(timeout=timeout):
+        raise TimeoutError
+    answer: Future[list[str]] = Future()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer.set_result([str(entry[4][0]) for entry in found])
+        except Exception as error:  # noqa: BLE001 -- whoever asked gets it
+            answer.set_exception(error)
+        finally:
+            _look_ups.release()
+
+    try:
+        # A daemon, and so of no pool: it must not keep the process from ending.
+        threading.Thread(target=look_up, name="resolver", daemon=True).start()
+    except RuntimeError as error:
+        _look_ups.release()
+        raise OSError("no thread") from error
+    return answer.result(max(deadline - time.monotonic(), 0.0))
+
+
+def allowed_address(host: str, port: int, fence: Fence, timeout: float) -> str:
+    """The first of the host's addresses. Raises Refused if any of them is not allowed, and as :func:`resolve` does."""
+    addresses = resolve(host, port, min(timeout, RESOLVE_SECONDS))
     if not addresses:
         raise OSError("no address")
     if not all(fence.allows(address, port) for address in addresses):
@@ -154,7 +189,11 @@ def connected(host: str, port: int, fence: Fence, timeout: float) -> Iterator[so
 
     Time-outs of sockets alone would be no end: they start anew with each byte of an answer that trickles.
     """
-    address = allowed_address(host, port, fence)
+    deadline = time.monotonic() + timeout
+    address = allowed_address(host, port, fence, timeout)
+    timeout = deadline - time.monotonic()
+    if timeout <= 0:
+        raise TimeoutError
     sock = socket.create_connection((address, port), timeout=min(timeout, STALL_SECONDS))
     # A second handle on the connection: the first one goes into the TLS layer, which must not be touched from outside.
     handle = sock.dup()

@@ -35,7 +35,7 @@ class LinkSource(models.Model):
 
     media = models.OneToOneField(Media, models.CASCADE, related_name="link", verbose_name=_("media file"))
     url = models.CharField(_("link as given"), max_length=2048)
-    # SHA-256 of the address without what says nothing about the video, and of the cut: see media_analysis.links.
+    # SHA-256 of the address without what says nothing about the video, and of the cut: see link_addresses.key_of.
     key = models.CharField(_("digest of the link"), max_length=64, db_index=True, editable=False)
     canonical_key = models.CharField(
         _("digest of the lasting link"), max_length=64, blank=True, db_index=True, editable=False

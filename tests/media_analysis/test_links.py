@@ -482,3 +482,24 @@ def test_a_failed_link_says_why_and_offers_a_part_of_what_is_too_long(owner: Use
     Analysis.objects.update(error_code="link_not_supported")
     LinkSource.objects.update(problem="live")
     assert "This is a live stream." in as_owner.get(f"/analyses/{analysis.public_id}/").content.decode()
+
+
+def test_the_admin_shows_where_a_file_came_from_and_changes_nothing(
+    owner: User, as_admin: Client, site: VideoSite
+) -> None:
+    submit(owner, f"{site.file_url}/clip.mp4")
+    link = fetch_next().media.link
+    LinkSource.objects.update(title="<b>Minister</b>", canonical_url="javascript:alert(1)")
+    address = f"/admin/media_analysis/media/{link.media_id}/change/"
+    page = as_admin.get(address).content.decode()
+    assert link.file_url in page
+    assert "&lt;b&gt;Minister" in page
+    assert "<b>Minister" not in page
+    assert 'href="javascript' not in page
+    # Only what finds the row, and nothing that could be changed.
+    assert 'name="link-0-title"' not in page
+    as_admin.post(address, {"link-TOTAL_FORMS": 1, "link-INITIAL_FORMS": 1, "link-0-title": "other"})
+    assert LinkSource.objects.get().title == "<b>Minister</b>"
+    sent = make_media(owner)
+    assert 'id="link-group"' in page
+    assert 'id="link-group"' not in as_admin.get(f"/admin/media_analysis/media/{sent.pk}/change/").content.decode()

@@ -241,6 +241,39 @@ def test_a_name_that_changes_its_meaning_after_it_was_looked_at_gains_nothing(
             pass
 
 
+def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = threading.Event()
+
+    def never(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
+        silence.wait(20)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    monkeypatch.setattr(safe_http, "_look_ups", threading.BoundedSemaphore(2))
+    began = time.monotonic()
+    try:
+        # The third one finds no thread free, and waits no longer for that.
+        for _ in range(3):
+            with pytest.raises(TimeoutError), safe_http.get("http://videos.example/", fence=INNER, timeout=0.2):
+                pass
+        assert 0.5 < time.monotonic() - began < 3
+    finally:
+        silence.set()
+
+
+def test_threads_of_the_resolver_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*rest: Any, **options: Any) -> Any:
+        raise socket.gaierror
+
+    monkeypatch.setattr(safe_http, "_look_ups", threading.BoundedSemaphore(1))
+    for _ in range(3):
+        assert safe_http.resolve("127.0.0.1", 80, 5) == ["127.0.0.1"]
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "getaddrinfo", nowhere)
+            with pytest.raises(socket.gaierror):
+                safe_http.resolve("videos.example", 80, 5)
+
+
 @pytest.mark.parametrize(
     "target",
     [

@@ -259,6 +259,9 @@ def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.Monk
         assert 0.5 < time.monotonic() - began < 3
     finally:
         silence.set()
+        for thread in threading.enumerate():
+            if thread.name == "resolver":
+                thread.join(5)
 
 
 def test_threads_of_the_resolver_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

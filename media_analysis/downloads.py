@@ -12,12 +12,15 @@ import hashlib
 import http.client
 import logging
 import re
+import shutil
 import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +31,7 @@ from django.utils import timezone
 
 from accounts.errors import Code, SentinelError
 from media_analysis import safe_http, validators, video_sites
+from media_analysis.case_details import clean_text
 from media_analysis.fetch_proxy import FetchProxy
 from media_analysis.link_addresses import Cut, fence
 from media_analysis.models import LinkSource
@@ -41,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 Problem = LinkSource.Problem
 
+FOLDER_PREFIX = "link-"
 CUT_SECONDS = 60
 # Beside the file itself, pages and scripts come through the proxy.
 EXTRA_BYTES = 64 * 1024 * 1024
@@ -120,6 +125,16 @@ class Watch:
             raise SiteError(Problem.TOO_SLOW)
         if self._told is not None and share is not None:
             self._told(share)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Where the files of one link lie while they are needed. What a kill leaves of it, housekeeping sweeps up."""
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=settings.FILE_UPLOAD_TEMP_DIR))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fetch_file(wanted: Wanted, folder: Path, watch: Watch, note: Note) -> Fetched:
@@ -272,7 +287,9 @@ def _download(
     origin = {
         "file_url": first.url[:4096],
         "server_address": first.address,
-        "headers": {name: first.headers[name][:MAX_HEADER_LENGTH] for name in KEPT_HEADERS if name in first.headers},
+        "headers": {
+            name: clean_text(first.headers[name])[:MAX_HEADER_LENGTH] for name in KEPT_HEADERS if name in first.headers
+        },
     }
     return _Download(path=path, url=first.url, headers=first.headers, origin=origin)
 

@@ -7,13 +7,10 @@ an error code with a problem, and what was spent is given back.
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 
 from django.conf import settings
@@ -21,7 +18,7 @@ from django.db import DatabaseError, connection, connections
 
 from accounts.errors import SentinelError
 from media_analysis import links, live
-from media_analysis.downloads import CODES, Wanted, Watch, fetch_file
+from media_analysis.downloads import CODES, Wanted, Watch, fetch_file, temporary_folder
 from media_analysis.models import Analysis, LinkSource
 from media_analysis.video_sites import SiteError
 from ml.contracts import MediaKind
@@ -31,7 +28,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 # Writing more often than this makes nothing look smoother.
 MIN_INTERVAL_SECONDS = 0.5
-FOLDER_PREFIX = "link-"
 
 
 class Stopped(Exception):
@@ -97,9 +93,8 @@ def fetch(analysis: Analysis, stopped: threading.Event) -> None:
     if analysis.media.file:
         links.hand_over(analysis)
         return
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=settings.FILE_UPLOAD_TEMP_DIR))
     try:
-        with ClaimWatch(analysis, stopped) as watch:
+        with temporary_folder() as folder, ClaimWatch(analysis, stopped) as watch:
             fetched = fetch_file(_wanted(analysis.media.link), folder, watch, partial(links.note_origin, analysis))
             links.finish_fetch(analysis, fetched.staged, fetched.info, **fetched.origin)
     except Stopped:
@@ -117,8 +112,6 @@ def fetch(analysis: Analysis, stopped: threading.Event) -> None:
     except Exception:
         logger.exception("Fetching the link of analysis %s broke off on try %s", analysis, analysis.attempts)
         links.release_fetch(analysis, broken=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     live.nudge(analysis)
 
 

@@ -15,8 +15,8 @@ from django.utils import timezone
 from media_analysis import (
     account_deletion,
     deliveries,
+    downloads,
     evidence,
-    fetching,
     health,
     links,
     live,
@@ -47,7 +47,7 @@ def sweep_abandoned_files() -> int:
         if path.is_file():
             path.unlink(missing_ok=True)
             swept += 1
-        elif path.name.startswith(fetching.FOLDER_PREFIX):
+        elif path.name.startswith(downloads.FOLDER_PREFIX):
             shutil.rmtree(path, ignore_errors=True)
             swept += 1
     try:

@@ -151,7 +151,7 @@ def read_video(found: dict[str, Any]) -> Video:
     if not renditions:
         raise SiteError(Problem.REFUSED if found.get("_has_drm") else Problem.NO_MEDIA)
     return Video(
-        canonical_url=_text(found.get("webpage_url") or found.get("original_url"), 2048),
+        canonical_url=_web_address(found.get("webpage_url") or found.get("original_url")),
         site=_site(found),
         title=_text(found.get("title"), 500),
         uploader=_text(found.get("uploader") or found.get("channel") or found.get("creator"), 255),
@@ -305,7 +305,9 @@ def _site(found: dict[str, Any]) -> str:
 def _rendition(described: dict[str, Any], duration: float) -> Rendition | None:
     """None for sound alone, pictures, and what only other programs could fetch."""
     url, protocol = described.get("url"), str(described.get("protocol") or "")
-    if not isinstance(url, str) or described.get("vcodec") == "none" or described.get("has_drm"):
+    if not isinstance(url, str) or not url.isprintable():
+        return None
+    if described.get("vcodec") == "none" or described.get("has_drm"):
         return None
     if not protocol:
         protocol = urlsplit(url).scheme

@@ -7,9 +7,10 @@ import csv
 import json
 import logging
 import os
+import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,10 @@ REASONS: dict[str, str] = {
 }
 
 
+# In the CSV, where there are links among the files.
+ORIGIN_COLUMNS = ("canonical_url", "fetched_at", "sha256")
+
+
 class Output(Protocol):
     """What is written to: a text stream, or a Django command's wrapper around one."""
 
@@ -72,12 +77,49 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """The file of a link, with the decoder's word on it and where it comes from, which goes into the JSON as it is.
+
+    Of ``origin``, ``title``, ``uploader``, ``uploaded``, ``canonical_url``, ``fetched_at`` and ``sha256`` are for the
+    text and the CSV too.
+    """
+
+    path: Path
+    info: MediaInfo
+    origin: Mapping[str, Any]
+
+
+class LinkRefusedError(Exception):
+    """A link gives no file that may be examined: a machine name, a text for users, and what is known of the origin."""
+
+    def __init__(self, code: str, text: str, origin: Mapping[str, Any]) -> None:
+        super().__init__(code)
+        self.code = code
+        self.text = text
+        self.origin = origin
+
+
+# Fetches the file of a link, telling the share in [0, 1] that has come, for as long as it is entered.
+# Raises LinkRefusedError.
+FetchLink = Callable[[str, Callable[[float], None]], AbstractContextManager[LinkedFile]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Item:
-    """A file to judge. ``name`` is for the CSV: the path inside the folder given, or the file's own name."""
+    """A file to judge, or the link to one.
+
+    ``name`` is for the CSV: the path inside the folder given, the file's own name, or the link.
+    """
 
     path: Path
     name: str
     in_folder: bool
+    link: str = ""
+
+    @property
+    def given(self) -> str:
+        """As it was given."""
+        return self.link or str(self.path)
 
 
 @dataclass(slots=True)
@@ -89,13 +131,18 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one file gave: a result, or the code and detail of why there is none."""
+    """What one file gave: a result, or the code and detail of why there is none.
+
+    ``text`` explains the code of a refused link; ``origin`` is None where the file was given itself.
+    """
 
     item: _Item
     seconds: float
     result: AnalysisResult | None = None
-    code: ErrorCode | None = None
+    code: str = ""
     detail: str = ""
+    text: str = ""
+    origin: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -105,12 +152,20 @@ class _Writers:
     json: Output | None = None
     csv: Any = None
     text: Output | None = None
+    # Whether the CSV has columns for where files come from.
+    origins: bool = False
     written: int = field(default=0)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that :func:`run` reads."""
-    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE", help="videos, photos, or folders of them")
+def add_arguments(parser: argparse.ArgumentParser, *, links: bool = False) -> None:
+    """The arguments that :func:`run` reads; with ``links``, it has to get a way to fetch them."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=_path_or_link if links else Path,
+        metavar="FILE_OR_LINK" if links else "FILE",
+        help="videos, photos, folders of them, or links to them" if links else "videos, photos, or folders of them",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON array, an object a file")
     form.add_argument("--csv", metavar="OUT", help="also write filename,label lines (label: fake probability) to OUT")
@@ -134,10 +189,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, stdout: Output, stderr: Any) -> int:
+def _path_or_link(text: str) -> Path | str:
+    """A link stays a string: in a path, its two slashes would become one."""
+    return text if re.match(r"https?://", text, re.IGNORECASE) else Path(text)
+
+
+def run(options: argparse.Namespace, stdout: Output, stderr: Any, fetch: FetchLink | None = None) -> int:
     """Judge what the options name; returns the exit code: 0 all judged, 1 some file failed, 2 nothing could be done.
 
-    Results go to `stdout`, progress and remarks to `stderr`, a text stream.
+    Results go to `stdout`, progress and remarks to `stderr`, a text stream. Links are fetched by `fetch`, each when its
+    turn comes.
     """
     if options.frames < 1:
         stderr.write("--frames must be at least 1\n")
@@ -160,13 +221,14 @@ def run(options: argparse.Namespace, stdout: Output, stderr: Any) -> int:
                 stderr.write(f"{error}\n")
                 return EXIT_UNUSABLE
             writers.csv = csv.writer(stream)
-            writers.csv.writerow(["filename", "label"])
+            writers.origins = any(item.link for item in items)
+            writers.csv.writerow(["filename", "label", *(ORIGIN_COLUMNS if writers.origins else ())])
         if writers.json:
             writers.json.write("[")
         # disable=None: no bar where nobody looks.
         with tqdm(total=len(items), file=stderr, unit="file", disable=None, leave=False) as bar:
             for place, item in enumerate(items):
-                answer = _judge(item, detector, finder, options, partial(_advance, bar, place))
+                answer = _judge(item, detector, finder, options, partial(_advance, bar, place), fetch=fetch)
                 if answer is None:
                     tally.skipped += 1
                     continue
@@ -174,7 +236,7 @@ def run(options: argparse.Namespace, stdout: Output, stderr: Any) -> int:
                 tally.failed += answer.result is None
                 _write(writers, answer, detector)
                 if answer.detail:
-                    bar.write(f"{item.path}: {answer.detail}", file=stderr)
+                    bar.write(f"{item.given}: {answer.detail}", file=stderr)
         if writers.json:
             writers.json.write("\n]\n" if writers.written else "]\n")
         if writers.text:
@@ -189,9 +251,12 @@ def _advance(bar: Any, place: int, _stage: Stage, share: float) -> None:
     bar.refresh()
 
 
-def _items(paths: Sequence[Path]) -> Iterator[_Item]:
-    """Files in the order given; those of a folder by name, deep. Links to folders are not followed."""
+def _items(paths: Sequence[Path | str]) -> Iterator[_Item]:
+    """Files, and links (strings), in the order given; those of a folder by name, deep, without following symlinks."""
     for path in paths:
+        if isinstance(path, str):
+            yield _Item(Path(), path, in_folder=False, link=path)
+            continue
         if not path.is_dir():
             yield _Item(path, path.name, in_folder=False)
             continue
@@ -203,31 +268,48 @@ def _items(paths: Sequence[Path]) -> Iterator[_Item]:
 
 
 def _judge(
-    item: _Item, detector: Detector, finder: FaceDetector, options: argparse.Namespace, show: ProgressCallback
+    item: _Item,
+    detector: Detector,
+    finder: FaceDetector,
+    options: argparse.Namespace,
+    show: ProgressCallback,
+    *,
+    fetch: FetchLink | None,
 ) -> _Answer | None:
     """None for a file inside a folder that is not media."""
     started = time.monotonic()
+    path, origin = item.path, {"url": item.link} if item.link else None
+    info: MediaInfo | None
     try:
-        info = _probe(item)
-        if info is None:
-            return None
-        result = analyze(
-            item.path,
-            detector,
-            info=info,
-            face_detector=finder,
-            on_progress=show,
-            frames=options.frames,
-            parity=options.parity,
-            stability=not options.no_stability,
-        )
+        with ExitStack() as fetched:
+            if item.link and fetch is not None:
+                # Nothing of it has been judged before all of it is here.
+                linked = fetched.enter_context(fetch(item.link, lambda _share: show(Stage.READING, 0.0)))
+                path, info, origin = linked.path, linked.info, dict(linked.origin)
+            elif (info := _probe(item)) is None:
+                return None
+            result = analyze(
+                path,
+                detector,
+                info=info,
+                face_detector=finder,
+                on_progress=show,
+                frames=options.frames,
+                parity=options.parity,
+                stability=not options.no_stability,
+            )
+    except LinkRefusedError as error:
+        seconds = time.monotonic() - started
+        return _Answer(item, seconds, code=error.code, text=error.text, origin=error.origin)
     except AnalysisError as error:
-        return _Answer(item, time.monotonic() - started, code=error.code, detail=error.detail or str(error))
+        seconds, detail = time.monotonic() - started, error.detail or str(error)
+        return _Answer(item, seconds, code=error.code, detail=detail, origin=origin)
     except Exception as error:
         # One file that breaks a library must not cost the others their answer.
-        logger.exception("analysis of %s failed", item.path)
-        return _Answer(item, time.monotonic() - started, code=ErrorCode.INTERNAL_ERROR, detail=repr(error))
-    return _Answer(item, time.monotonic() - started, result=result)
+        logger.exception("analysis of %s failed", item.given)
+        seconds = time.monotonic() - started
+        return _Answer(item, seconds, code=ErrorCode.INTERNAL_ERROR, detail=repr(error), origin=origin)
+    return _Answer(item, time.monotonic() - started, result=result, origin=origin)
 
 
 def _probe(item: _Item) -> MediaInfo | None:
@@ -247,21 +329,27 @@ def _write(writers: _Writers, answer: _Answer, detector: Detector) -> None:
         writers.json.write(("," if writers.written else "") + "\n" + text)
     if writers.csv:
         probability = answer.result.fake_probability if answer.result else None
-        writers.csv.writerow([answer.item.name, "" if probability is None else f"{probability:.6f}"])
+        origin = answer.origin or {}
+        columns = [origin.get(name) or "" for name in ORIGIN_COLUMNS] if writers.origins else []
+        writers.csv.writerow([answer.item.name, "" if probability is None else f"{probability:.6f}", *columns])
     if writers.text:
         writers.text.write(_as_text(answer))
     writers.written += 1
 
 
 def _as_object(answer: _Answer, detector: Detector) -> dict[str, Any]:
-    """AnalysisResult.to_dict with the file in front; the same keys, empty, where there is no result."""
+    """AnalysisResult.to_dict with the file in front; the same keys, empty, where there is no result.
+
+    ``link`` is where the file comes from, null for one that was given itself.
+    """
+    given = {"file": answer.item.given, "link": answer.origin}
     if answer.result is not None:
-        return {"file": str(answer.item.path), **answer.result.to_dict()}
+        return {**given, **answer.result.to_dict()}
     return {
-        "file": str(answer.item.path),
+        **given,
         "schema": RESULT_SCHEMA,
         "outcome": None,
-        "reason": str(answer.code),
+        "reason": answer.code,
         "fake_probability": None,
         "pooled_probability": None,
         "confidence": None,
@@ -275,10 +363,12 @@ def _as_object(answer: _Answer, detector: Detector) -> dict[str, Any]:
 
 
 def _as_text(answer: _Answer) -> str:
-    lines = [str(answer.item.path)]
+    lines = [answer.item.given]
     result = answer.result
-    if result is None:
-        lines.append(f"{VERDICTS[Outcome.NOT_ASSESSABLE]}, because {REASONS.get(str(answer.code), answer.code)}.")
+    if answer.text:
+        lines.append(f"{VERDICTS[Outcome.NOT_ASSESSABLE]} ({answer.code}). {answer.text}")
+    elif result is None:
+        lines.append(f"{VERDICTS[Outcome.NOT_ASSESSABLE]}, because {REASONS.get(answer.code, answer.code)}.")
     elif result.outcome in {Outcome.FAKE, Outcome.REAL}:
         lines.append(f"{VERDICTS[result.outcome]}. Confidence {result.confidence:.1f} %.")
     else:
@@ -295,7 +385,23 @@ def _as_text(answer: _Answer) -> str:
             stretches = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in result.timestamps)
             lines.append(f"Frames called fake: {stretches}.")
         lines.append(_error_rates(result))
+    if answer.origin and (origin := _origin(answer.origin)):
+        lines.append(origin)
     return "\n  ".join(lines) + "\n"
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    """Where a file comes from, shortly; empty where nothing is known. But for digest and time it is the site's word."""
+    said = {
+        "lasting link": origin.get("canonical_url"),
+        "title": origin.get("title"),
+        "uploaded by": origin.get("uploader"),
+        "uploaded": origin.get("uploaded"),
+        "fetched": origin.get("fetched_at"),
+        "SHA-256": origin.get("sha256"),
+    }
+    known = "; ".join(f"{label} {value}" for label, value in said.items() if value)
+    return f"Origin: {known}." if known else ""
 
 
 def _error_rates(result: AnalysisResult) -> str:

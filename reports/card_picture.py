@@ -152,7 +152,7 @@ def _body(words: Words, bottom: float) -> list[Line]:
         lines, end = _block(
             words.verdict,
             (LEFT + SIGN + 36, SIGN_TOP - 8),
-            lines=3,
+            lines=4,
             sizes=[size * share // 100 for size in (64, 58, 52, 46)],
             weight=700,
             colour=COLOURS[words.outcome],

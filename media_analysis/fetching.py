@@ -80,7 +80,14 @@ class ClaimWatch(Watch):
     def _beat(self) -> None:
         try:
             while not self._left.wait(settings.SENTINEL_HEARTBEAT_SECONDS):
-                if not links.report_progress(self._analysis):
+                try:
+                    kept = links.report_progress(self._analysis)
+                except DatabaseError:
+                    # The next beat may come through; if none does in time, somebody else takes the link.
+                    logger.warning("A sign of life of analysis %s was not written", self._analysis, exc_info=True)
+                    connection.close()
+                    continue
+                if not kept:
                     self._lost.set()
                     return
         finally:

@@ -80,8 +80,8 @@ class Output(Protocol):
 class LinkedFile:
     """The file of a link, with the decoder's word on it and where it comes from, which goes into the JSON as it is.
 
-    Of ``origin``, ``title``, ``uploader``, ``uploaded``, ``canonical_url``, ``fetched_at`` and ``sha256`` are for the
-    text and the CSV too.
+    Of ``origin``, ``canonical_url``, ``title``, ``uploader``, ``uploaded``, ``cut_from``, ``cut_to``, ``fetched_at``
+    and ``sha256`` are for the text and the CSV too.
     """
 
     path: Path
@@ -397,11 +397,17 @@ def _origin(origin: Mapping[str, Any]) -> str:
         "title": origin.get("title"),
         "uploaded by": origin.get("uploader"),
         "uploaded": origin.get("uploaded"),
+        "part judged": _part(origin),
         "fetched": origin.get("fetched_at"),
         "SHA-256": origin.get("sha256"),
     }
     known = "; ".join(f"{label} {value}" for label, value in said.items() if value)
     return f"Origin: {known}." if known else ""
+
+
+def _part(origin: Mapping[str, Any]) -> str:
+    start, end = origin.get("cut_from"), origin.get("cut_to")
+    return "" if start is None or end is None else f"{start:.1f} to {end:.1f} s"
 
 
 def _error_rates(result: AnalysisResult) -> str:

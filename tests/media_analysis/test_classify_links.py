@@ -130,6 +130,8 @@ def test_a_part_of_a_link_is_judged(site: VideoSite, tmp_path: Path) -> None:
     assert (code, link["cut_start"], link["cut_end"]) == (0, 4.0, 5.0)
     assert (link["cut_from"], link["cut_to"]) == (pytest.approx(4.0), pytest.approx(5.0, abs=0.5))
     assert link["whole_sha256"] == hashlib.sha256(long.read_bytes()).hexdigest() != link["sha256"]
+    told, _ = classify(f"{site.file_url}/long.mp4", "--from", "0:04", "--to", "5")
+    assert f"part judged 4.0 to {link['cut_to']:.1f} s;" in told
     printed, code = classify("--json", f"{site.file_url}/long.mp4", "--from", "20", "--to", "30")
     (answer,) = json.loads(printed)
     assert (code, answer["reason"], answer["link"]["problem"]) == (1, "invalid_field", "outside_cut")

@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
@@ -238,6 +239,24 @@ def test_a_lost_fetch_is_taken_up_and_an_old_try_changes_nothing(owner: User, si
     assert (fetched.status, fetched.stage) == ("queued", "")
     assert default_storage.exists(str(fetched.media.file))
     assert limits.remaining(owner) == 9
+
+
+def test_a_database_that_fails_for_a_moment_ends_no_heartbeat(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.SENTINEL_HEARTBEAT_SECONDS = 0.01
+    beats = threading.Semaphore(0)
+    failures = iter([DatabaseError("locked"), DatabaseError("locked")])
+
+    def report(analysis: Analysis) -> bool:
+        beats.release()
+        if error := next(failures, None):
+            raise error
+        return True
+
+    monkeypatch.setattr(links, "report_progress", report)
+    with fetching.ClaimWatch(Analysis(), threading.Event()) as watch:
+        for _ in range(4):
+            assert beats.acquire(timeout=5)
+        watch()
 
 
 def test_a_link_that_kills_its_worker_fails_in_the_end(owner: User, site: VideoSite, settings: Any) -> None:

@@ -57,8 +57,10 @@ test-fast: setup-dev messages ## Run the tests that need neither a browser nor a
 test-slow: setup-dev messages ## Run the tests that load large networks or kill processes
 	pytest -n 2 --dist loadfile -m "slow and not browser"
 
+# Those of the live view say how soon something is seen: nothing else runs beside them.
 test-browser: setup-dev messages ## Run the tests in Chromium
-	pytest -m browser
+	pytest -n 2 --dist loadfile -m browser --ignore tests/browser/test_live.py
+	pytest -m browser tests/browser/test_live.py
 
 test-postgresql: setup-dev messages ## Run the tests of the application on a PostgreSQL server of their own
 	scripts/test_on_postgresql

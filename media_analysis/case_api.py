@@ -387,7 +387,7 @@ class CaseMemberView(APIView):
             *_example("Changed", A_MEMBER),
         ],
     )
-    def patch(self, request: Request, public_id: str, user_id: str) -> Response:
+    def put(self, request: Request, public_id: str, user_id: str) -> Response:
         asked = _valid(shapes.RoleInput, request.data)
         seat = cases.take_seat(_user(request), public_id, CaseRole.OWNER, to_change=True)
         return Response(shapes.CaseMemberOutput(cases.change_role(seat, user_id, CaseRole(asked["role"]))).data)

@@ -91,7 +91,7 @@ OPERATION_IDS: dict[tuple[str, str], str] = {
     ("post", "/api/v1/cases/{public_id}/notes/"): "add_case_note",
     ("get", "/api/v1/cases/{public_id}/members/"): "list_case_members",
     ("post", "/api/v1/cases/{public_id}/members/"): "invite_to_case",
-    ("patch", "/api/v1/cases/{public_id}/members/{user_id}/"): "change_case_role",
+    ("put", "/api/v1/cases/{public_id}/members/{user_id}/"): "change_case_role",
     ("delete", "/api/v1/cases/{public_id}/members/{user_id}/"): "remove_case_member",
     ("get", "/api/v1/case-invitations/"): "list_case_invitations",
     ("post", "/api/v1/case-invitations/{public_id}/accept/"): "accept_case_invitation",

@@ -225,7 +225,7 @@ TABLE: dict[str, Row] = {
     "POST /api/v1/cases/<public_id>/members/": hidden(
         lambda w: Request(case_path(w, "members/"), {"who": "ravi", "role": "viewer"}), 202
     ),
-    "PATCH /api/v1/cases/<public_id>/members/<user_id>/": hidden(lambda w: Request(member_path(w), {"role": "viewer"})),
+    "PUT /api/v1/cases/<public_id>/members/<user_id>/": hidden(lambda w: Request(member_path(w), {"role": "viewer"})),
     "DELETE /api/v1/cases/<public_id>/members/<user_id>/": hidden(lambda w: Request(member_path(w)), 204),
     "GET /api/v1/cases/<public_id>/report/": hidden(lambda w: Request(case_path(w, "report/"))),
     "GET /api/v1/cases/<public_id>/export/": hidden(lambda w: Request(f"/api/v1/cases/{an_empty_case(w)}/export/")),

@@ -64,7 +64,7 @@ def test_a_dropped_clip_is_examined_shown_and_deleted(site: Site, visitor: Visit
     page.get_by_role("link", name="Open").click()
     expect(visitor.heading).to_have_text("Signs of manipulation found")
 
-    assert site.stored_files() > before
+    assert site.stored_files() - before
     page.get_by_role("link", name="Delete").click()
     expect(visitor.heading).to_have_text("Delete this file?")
     visitor.check_page()
@@ -73,7 +73,8 @@ def test_a_dropped_clip_is_examined_shown_and_deleted(site: Site, visitor: Visit
     page.get_by_text("Receipts of deleted files").click()
     expect(page.locator(".receipts code")).to_have_count(2)
     visitor.check_page()
-    assert site.stored_files() == before
+    # What others left may be tidied away meanwhile.
+    assert site.stored_files() <= before
     assert visitor.go(result) == 404
 
 

@@ -173,7 +173,7 @@ def test_two_browsers_watch_one_reloads_and_the_end_is_the_result(
             assert_strangers_are_refused(live_site, chromium, visitor.path)
             page.locator("[data-strip] button").first.press("Enter")
             expect(page.get_by_role("button", name="Follow live again")).to_be_visible()
-            expect(page.locator("[data-title]")).to_have_text("Frame at 0.0 s")
+            expect(page.locator("strong[data-title]")).to_have_text("Frame at 0.0 s")
             page.get_by_role("button", name="Follow live again").press("Enter")
             expect(page.get_by_role("button", name="Follow live again")).to_be_hidden()
         wait_for_more_dots(page, before)

@@ -81,7 +81,7 @@ def test_a_video_plays_with_its_boxes_and_the_log_says_so(
     page.get_by_role("button", name="Pause").click()
     assert not has_picture(page)
     expect(page.locator("[data-overlay] .box-fake")).to_have_count(1)
-    expect(page.locator("[data-title]")).to_contain_text("nearest frame")
+    expect(page.locator("strong[data-title]")).to_contain_text("nearest frame")
     assert asked
     for event in ("viewed", "downloaded"):
         # Of everything that a player asks, one event; of what was not asked, none.
@@ -106,14 +106,14 @@ def test_the_curve_shows_the_frame_under_pointer_finger_and_keys(
     assert box is not None
     middle = box["x"] + box["width"] * 0.55, box["y"] + 40
     page.mouse.move(*middle)
-    expect(page.locator("[data-title]")).to_have_text("Frame 22 at 2.20 s.")
+    expect(page.locator("strong[data-title]")).to_have_text("Frame 22 at 2.20 s.")
     assert has_picture(page)
     page.mouse.move(0, 0)
-    expect(page.locator("[data-title]")).to_contain_text("nearest frame")
+    expect(page.locator("strong[data-title]")).to_contain_text("nearest frame")
     assert not has_picture(page)
     page.mouse.click(*middle)
     page.mouse.move(0, 0)
-    expect(page.locator("[data-title]")).to_have_text("Frame 22 at 2.20 s.")
+    expect(page.locator("strong[data-title]")).to_have_text("Frame 22 at 2.20 s.")
     expect(page.locator("[data-faces]")).to_contain_text("called fake (full line)")
     wait_for(page, lambda: abs(now(page) - 2.2) < 0.01)
     picture = page.locator("[data-overlay] image")
@@ -144,7 +144,7 @@ def test_a_finger_drags_along_the_curve(site: Site, chromium: Browser, results: 
     box = curve.bounding_box()
     assert box is not None
     curve.tap(position={"x": box["width"] * 0.25, "y": 40})
-    expect(visitor.page.locator("[data-title]")).to_have_text("Frame 10 at 1.00 s.")
+    expect(visitor.page.locator("strong[data-title]")).to_have_text("Frame 10 at 1.00 s.")
     assert has_picture(visitor.page)
     context.close()
 
@@ -189,7 +189,7 @@ def test_what_the_browser_cannot_play_is_stepped_through(
     expect(page.get_by_text("This browser can’t play this video")).to_be_visible()
     wait_for(page, lambda: float(page.locator("[data-time]").inner_text().split()[0]) >= 2)
     page.get_by_role("button", name="Pause").click()
-    expect(page.locator("[data-title]")).to_contain_text("Frame")
+    expect(page.locator("strong[data-title]")).to_contain_text("Frame")
     assert has_picture(page)
     expect(page.locator("[data-overlay] .box-fake")).to_have_count(1)
     page.get_by_role("button", name="To the stretch before").click()
@@ -202,6 +202,9 @@ def test_a_slider_lays_the_heat_map_over_the_face(visitor: Visitor, page: Page, 
     strength = page.get_by_label("Strength of the heat map").first
     strength.scroll_into_view_if_needed()
     face, heat = page.locator("[data-heat]").first.locator("img").all()
+    for picture in (face, heat):
+        # Both are fetched only when they come into view.
+        expect(picture).not_to_have_js_property("naturalWidth", 0)
     assert face.bounding_box() == heat.bounding_box()
     assert heat.evaluate("(it) => getComputedStyle(it).opacity") == "1"
     strength.focus()

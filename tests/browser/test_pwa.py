@@ -321,7 +321,7 @@ def test_a_shared_file_waits_for_the_log_in_and_for_a_yes(visitor: Visitor, clip
 
 def test_a_shared_link_waits_in_its_field(visitor: Visitor) -> None:
     page = visitor.page
-    visitor.sign_up("gita")
+    visitor.sign_up("javed")
     with_service_worker(page)
     share_link(page, "Look at this! https://videos.example/watch?v=1&t=2 (shared with an app)")
     expect(page.get_by_label("Link to a video or photo")).to_have_value("https://videos.example/watch?v=1&t=2")

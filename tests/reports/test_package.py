@@ -438,6 +438,8 @@ def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_quick_reports")
+# Closing an answer by hand closes the connection to the database too, which a test in a transaction would need again.
+@pytest.mark.django_db(transaction=True)
 def test_it_is_handed_out_and_that_is_in_the_log_that_it_holds(
     owner: User, as_owner: Client, check: Callable[..., Verified], settings: Any
 ) -> None:

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.management import call_command
+from django.core.signals import request_finished
+from django.db import close_old_connections
 from django.test import Client
 
 from accounts.errors import Code, SentinelError
@@ -427,8 +429,16 @@ async def all_of(answer: Any) -> bytes:
 
 
 def received(answer: Any) -> bytes:
+    """Everything an answer holds; it is closed as Django's own test client closes one.
+
+    An answer that ends would else close the connection to the database, which a test in a transaction still needs.
+    """
     content = asyncio.run(all_of(answer))
-    answer.close()
+    request_finished.disconnect(close_old_connections)
+    try:
+        answer.close()
+    finally:
+        request_finished.connect(close_old_connections)
     return content
 
 
@@ -438,8 +448,6 @@ def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_quick_reports")
-# Closing an answer by hand closes the connection to the database too, which a test in a transaction would need again.
-@pytest.mark.django_db(transaction=True)
 def test_it_is_handed_out_and_that_is_in_the_log_that_it_holds(
     owner: User, as_owner: Client, check: Callable[..., Verified], settings: Any
 ) -> None:

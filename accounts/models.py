@@ -50,6 +50,8 @@ class User(AbstractUser):
         super().save(*args, **kwargs)
         if existed and (password_changed or not self.is_active):
             self.end_app_sessions()
+            reason = WebSession.EndReason.PASSWORD if self.is_active else WebSession.EndReason.CLOSED
+            self.web_sessions.filter(ended_at__isnull=True).update(ended_at=timezone.now(), end_reason=reason)
 
     def end_app_sessions(self) -> int:
         """Log all devices out; returns how many."""
@@ -86,6 +88,7 @@ class AppSession(models.Model):
     public_id = PublicIdField()
     user = models.ForeignKey(User, models.CASCADE, related_name="app_sessions", verbose_name=_("user"))
     device = models.CharField(_("device"), max_length=200, blank=True)
+    address = models.CharField(_("network address"), max_length=45, blank=True)
     created_at = models.DateTimeField(_("logged in"), default=timezone.now)
     last_used_at = models.DateTimeField(_("last used"), default=timezone.now)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
@@ -118,3 +121,164 @@ class PushDevice(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.public_id
+
+
+class Factor(models.TextChoices):
+    """What besides, or in place of, the password showed who somebody is."""
+
+    TOTP = "totp", _("Code from an app")
+    RECOVERY = "recovery", _("Recovery code")
+    PASSKEY = "passkey", _("Passkey")
+
+
+class WebSession(models.Model):
+    """A browser in which somebody is logged in. Its id lies in Django's session; once it has ended, that is empty."""
+
+    class EndReason(models.TextChoices):
+        LOGGED_OUT = "logged_out", _("Logged out")
+        ENDED = "ended", _("Ended from elsewhere")
+        IDLE = "idle", _("Not used for a long time")
+        OLD = "old", _("Open for too long")
+        # Django itself refuses the session then. The one in which the password was changed goes on.
+        PASSWORD = "password", _("The password was changed")  # noqa: S105 -- no password
+        CLOSED = "closed", _("The account was closed")
+
+    public_id = PublicIdField()
+    user = models.ForeignKey(User, models.CASCADE, related_name="web_sessions", verbose_name=_("user"))
+    user_agent = models.CharField(_("browser"), max_length=300, blank=True)
+    address = models.CharField(_("network address"), max_length=45, blank=True)
+    factor = models.CharField(_("second factor"), max_length=10, choices=Factor.choices, blank=True)
+    created_at = models.DateTimeField(_("logged in"), default=timezone.now)
+    last_used_at = models.DateTimeField(_("last used"), default=timezone.now)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    end_reason = models.CharField(_("why it ended"), max_length=10, choices=EndReason.choices, blank=True)
+
+    class Meta:
+        verbose_name = _("web session")
+        verbose_name_plural = _("web sessions")
+        ordering = ["-last_used_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class SecondFactor(models.Model):
+    """Somebody's authenticator app, and how often codes were guessed wrong.
+
+    `last_step` is the 30-second step of the code that was accepted last: a later one is needed next. The counter of
+    failures is raised before a code is looked at, by conditional updates, so that codes that come at the same time
+    are not tried for the price of one, on any database.
+    """
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="second_factor", verbose_name=_("user"))
+    # Encrypted; see accounts/second_factor.py.
+    secret = models.TextField(_("secret"), blank=True, editable=False)
+    pending_secret = models.TextField(_("secret that is being set up"), blank=True, editable=False)
+    confirmed_at = models.DateTimeField(_("set up"), null=True, blank=True)
+    last_step = models.BigIntegerField(_("step of the last code"), default=-1)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    failures = models.PositiveIntegerField(_("wrong codes in a row"), default=0)
+    failed_at = models.DateTimeField(_("last wrong code"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("second factor")
+        verbose_name_plural = _("second factors")
+
+    def __str__(self) -> str:
+        return str(self.user_id)
+
+
+class RecoveryCode(models.Model):
+    """A code for when the phone is lost, usable once. Only its digest is kept."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="recovery_codes", verbose_name=_("user"))
+    digest = models.CharField(_("SHA-256"), max_length=64)
+    created_at = models.DateTimeField(_("made"), default=timezone.now)
+    used_at = models.DateTimeField(_("used"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("recovery code")
+        verbose_name_plural = _("recovery codes")
+        constraints = [models.UniqueConstraint(fields=["user", "digest"], name="one_recovery_code_per_digest")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.digest[:8]}"
+
+
+class Passkey(models.Model):
+    """A key pair on somebody's device (WebAuthn); here is its public half. Binary values are in base64url."""
+
+    public_id = PublicIdField()
+    user = models.ForeignKey(User, models.CASCADE, related_name="passkeys", verbose_name=_("user"))
+    name = models.CharField(_("name"), max_length=60)
+    # Up to 1023 bytes: too long for an index of its own, hence the digest.
+    credential_id = models.TextField(_("credential id"), editable=False)
+    credential_digest = models.CharField(_("SHA-256 of the credential id"), max_length=64, unique=True, editable=False)
+    public_key = models.TextField(_("public key"), editable=False)
+    sign_count = models.PositiveBigIntegerField(_("signatures so far"), default=0)
+    backed_up = models.BooleanField(_("kept in a cloud"), default=False)
+    created_at = models.DateTimeField(_("added"), default=timezone.now)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("passkey")
+        verbose_name_plural = _("passkeys")
+        ordering = ["created_at", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SecurityEvent(models.Model):
+    """Something that matters for the safety of an account, as its owner and administrators see it. Never changed.
+
+    `details` are short texts by name and never hold a password, a code or a token. The address is deleted after
+    SENTINEL_ADDRESS_DAYS.
+    """
+
+    class Event(models.TextChoices):
+        LOGGED_IN = "logged_in", _("Logged in")
+        LOGGED_IN_APP = "logged_in_app", _("Logged in with an app")
+        LOGGED_OUT = "logged_out", _("Logged out")
+        SESSION_ENDED = "session_ended", _("Log-in ended from elsewhere")
+        SESSION_TIMED_OUT = "session_timed_out", _("Log-in ran out")
+        WRONG_PASSWORD = "wrong_password", _("Wrong password")  # noqa: S105 -- no password
+        LOCKED_OUT = "locked_out", _("Too many wrong passwords")
+        WRONG_CODE = "wrong_code", _("Wrong code")
+        WRONG_PASSKEY = "wrong_passkey", _("Passkey refused")
+        PASSWORD_CHANGED = "password_changed", _("Password changed")  # noqa: S105 -- no password
+        PASSWORD_RESET_ASKED = "password_reset_asked", _("Link for a new password sent")  # noqa: S105 -- no password
+        EMAIL_CHANGED = "email_changed", _("E-mail address changed")
+        TOTP_ADDED = "totp_added", _("Code app set up")
+        TOTP_REMOVED = "totp_removed", _("Code app removed")
+        PASSKEY_ADDED = "passkey_added", _("Passkey added")
+        PASSKEY_RENAMED = "passkey_renamed", _("Passkey renamed")
+        PASSKEY_REMOVED = "passkey_removed", _("Passkey removed")
+        RECOVERY_CODES_MADE = "recovery_codes_made", _("New recovery codes made")
+        RECOVERY_CODE_USED = "recovery_code_used", _("Recovery code used")
+        SECOND_FACTOR_RESET = "second_factor_reset", _("Second factor reset by an administrator")
+        ADMIN_LOOKED = "admin_looked", _("Looked at in the administration")
+        ADMIN_ACTED = "admin_acted", _("Done in the administration")
+
+    user = models.ForeignKey(
+        User, models.CASCADE, null=True, blank=True, related_name="security_events", verbose_name=_("account")
+    )
+    event = models.CharField(_("event"), max_length=24, choices=Event.choices)
+    # Stays readable when the administrator's account is gone.
+    actor = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("administrator")
+    )
+    actor_name = models.CharField(_("administrator’s name"), max_length=150, blank=True)
+    address = models.CharField(_("network address"), max_length=45, blank=True)
+    user_agent = models.CharField(_("browser"), max_length=300, blank=True)
+    details = models.JSONField(_("details"), default=dict, blank=True)
+    at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = _("security event")
+        verbose_name_plural = _("security log")
+        ordering = ["-at", "-id"]
+        indexes = [models.Index(fields=["user", "-at"], name="security_log_of_a_user")]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.at:%Y-%m-%d %H:%M}"

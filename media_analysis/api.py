@@ -33,6 +33,7 @@ from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from accounts.schema import ALWAYS, WITH_BODY, refusals
 from media_analysis import (
+    cases,
     custody,
     evidence,
     feedback,
@@ -316,6 +317,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         upload_id, url, case = elsewhere.get("upload_id"), elsewhere.get("url"), filled(elsewhere)
         if (upload_id or url) and request.FILES:
             raise SentinelError(Code.INVALID_FIELD)
+        seat = cases.seat_for_file(owner, elsewhere.get("add_to_case", ""))
         if upload_id:
             analysis = resumable.submit_upload(
                 owner=owner, source=source, upload_id=upload_id, idempotency_key=key, case_details=case
@@ -332,6 +334,9 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
             analysis = services.submit_media(
                 owner=owner, source=source, staged=staged, idempotency_key=key, case_details=case
             )
+        if seat:
+            # After a crash in between, the same request with its Idempotency-Key puts it there.
+            cases.add_media(seat, [analysis.media.public_id])
         location = reverse("api:analysis-detail", args=[analysis.public_id])
         output = serializers.AnalysisSummaryOutput(analysis)
         return Response(output.data, status=answer, headers={"Location": location})

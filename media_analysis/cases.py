@@ -109,6 +109,29 @@ def take_seat(user: User, public_id: str, at_least: CaseRole = CaseRole.VIEWER, 
     return Seat(member.case, user, CaseRole(member.role))
 
 
+def cases_to_fill(user: User) -> QuerySet[Case]:
+    """The open cases that somebody may put files into, last changed first."""
+    roles = [role for role in CaseRole if RANKS[role] >= RANKS[CaseRole.EXAMINER]]
+    seats = Case.objects.filter(members__user=user, members__role__in=roles)
+    return seats.filter(status=Case.Status.OPEN).order_by("-updated_at", "-id")
+
+
+def seat_for_file(user: User, public_id: str) -> Seat | None:
+    """Where a file that is about to come is to go; None without an id.
+
+    Raises ``invalid_field``, with the reason under ``add_to_case``, for a case that takes no file of theirs.
+    """
+    if not public_id:
+        return None
+    try:
+        seat = take_seat(user, public_id, CaseRole.EXAMINER, to_change=True)
+    except SentinelError as error:
+        raise _wrong("add_to_case", _("You have no open case of this name that you may add files to.")) from error
+    if CaseMedia.objects.filter(case=seat.case).count() >= MAX_FILES:
+        raise _wrong("add_to_case", _("A case holds at most %(count)s files."), count=MAX_FILES)
+    return seat
+
+
 def open_case(owner: User, title: str, fields: Mapping[str, Any]) -> Case:
     """`fields` are those of :data:`media_analysis.case_details.FIELDS`, cleaned."""
     with transaction.atomic():

@@ -10,7 +10,7 @@ from accounts.api_errors import field_errors
 from accounts.models import User
 from media_analysis.case_details import FIELDS
 from media_analysis.case_serializers import MAX_TITLE_LENGTH, CaseDetailsInput, CaseInput, complete, filled
-from media_analysis.cases import MAX_NOTE_LENGTH, ROLES
+from media_analysis.cases import MAX_NOTE_LENGTH, ROLES, cases_to_fill
 from media_analysis.feedback import MAX_COMMENT_LENGTH
 from media_analysis.models import Analysis, CaseDetails, CaseRole, Feedback
 
@@ -53,6 +53,21 @@ class CaseDetailsForm(forms.Form):
 
     def keep(self, given: dict[str, Any]) -> dict[str, Any]:
         return filled(given)
+
+
+class IntoCaseForm(forms.Form):
+    """Asks which of somebody's open cases a file shall go into; nothing where they have none. Judged by the service."""
+
+    add_to_case = forms.ChoiceField(label=_("Put it into a case"), required=False)
+
+    def __init__(self, *, user: User, chosen: str) -> None:
+        super().__init__(auto_id="into_%s", initial={"add_to_case": chosen})
+        open_cases = [(case.public_id, case.title) for case in cases_to_fill(user)]
+        if open_cases:
+            field: Any = self.fields["add_to_case"]
+            field.choices = [("", _("No case")), *open_cases]
+        else:
+            del self.fields["add_to_case"]
 
 
 class CaseForm(CaseDetailsForm):

@@ -71,14 +71,25 @@ ANALYSIS_HELP: dict[str, dict[str, str]] = {
 }
 
 
-class UploadInput(CaseDetailsInput):
-    """A file with the request, and the police case that it belongs to, if any."""
+class IntakeInput(CaseDetailsInput):
+    """What may come with any file: the police case that it belongs to, and the case here that it shall go into."""
+
+    add_to_case = serializers.RegexField(
+        f"^{PUBLIC_ID_PATTERN}$",
+        required=False,
+        allow_blank=True,
+        help_text="An open case of which you are owner or examiner: the file is put into it.",
+    )
+
+
+class UploadInput(IntakeInput):
+    """A file with the request."""
 
     file = serializers.FileField(help_text="The video or photo, judged by its content.")
 
 
-class ReferenceInput(CaseDetailsInput):
-    """A file that is elsewhere: exactly one of upload and link. The police case may come with it."""
+class ReferenceInput(IntakeInput):
+    """A file that is elsewhere: exactly one of upload and link."""
 
     upload_id = serializers.RegexField(
         f"^{PUBLIC_ID_PATTERN}$", required=False, help_text="A resumable upload that is complete."

@@ -26,10 +26,10 @@ from django.views.defaults import server_error as default_server_error
 
 from accounts.answers import answer_error, is_api
 from accounts.errors import Code, SentinelError
-from media_analysis import custody, evidence, links, live, model_cards, selectors, services, streaming
+from media_analysis import cases, custody, evidence, links, live, model_cards, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
-from media_analysis.forms import CaseDetailsForm, FeedbackForm, HistoryFilterForm
+from media_analysis.forms import CaseDetailsForm, FeedbackForm, HistoryFilterForm, IntoCaseForm
 from media_analysis.link_forms import LinkForm
 from media_analysis.models import Analysis, Feedback, Submission
 from media_analysis.uploads import stage_upload
@@ -88,20 +88,30 @@ def classify(request: SignedInRequest) -> HttpResponse:
     case_form = CaseDetailsForm(request.POST if request.method == "POST" else None)
     # A link that was shared with the app stands in the address.
     link_form = LinkForm(request.POST) if request.method == "POST" else LinkForm(initial=request.GET.dict())
+    into = request.POST.get("add_to_case", "") or request.GET.get("case", "")
     if request.method == "POST":
         try:
             if not case_form.is_valid():
                 raise SentinelError(Code.INVALID_FIELD, text=WRONG_CASE)
             if not link_form.is_valid():
                 raise SentinelError(Code.INVALID_FIELD, text=WRONG_LINK)
+            seat = cases.seat_for_file(request.user, request.POST.get("add_to_case", ""))
             analysis = _submit(request, link_form, case_form.case)
+            if seat:
+                cases.add_media(seat, [analysis.media.public_id])
         except SentinelError as refused:
             error = refused
             for name, texts in refused.errors.items():
                 link_form.add_error(name if name in link_form.fields else None, texts)
         else:
             return redirect("reports:result", public_id=analysis.public_id)
-    context = {**upload_context(request.user), "error": error, "case_form": case_form, "link_form": link_form}
+    context = {
+        **upload_context(request.user),
+        "error": error,
+        "case_form": case_form,
+        "link_form": link_form,
+        "into_form": IntoCaseForm(user=request.user, chosen=into),
+    }
     response = render(request, "media_analysis/classify.html", context, status=error.status if error else 200)
     for name, value in error.headers.items() if error else ():
         response[name] = value

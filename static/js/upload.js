@@ -152,7 +152,10 @@ if (form) {
   const send = (file) => {
     const body = new FormData();
     body.append("file", file);
-    caseFields.filter((field) => field.value).forEach((field) => body.append(field.name, field.value));
+    const intoCase = form.querySelector("[name=add_to_case]");
+    [...caseFields, ...(intoCase ? [intoCase] : [])]
+      .filter((field) => field.value)
+      .forEach((field) => body.append(field.name, field.value));
     request = new XMLHttpRequest();
     request.open("POST", texts.endpoint);
     request.setRequestHeader("Accept", "application/json");

@@ -34,7 +34,7 @@ def test_a_colleague_is_invited_looks_and_is_put_out(
     owner.page.get_by_label("Title").fill("A case with a title that is longer than a narrow telephone is wide")
     owner.page.get_by_role("button", name="Save").click()
     case = owner.path
-    owner.page.get_by_role("link", name="Add files").click()
+    owner.page.get_by_role("link", name="Add examined files").click()
     owner.check_page()
     owner.page.get_by_label("portrait.jpg").check()
     owner.page.get_by_role("button", name="Add", exact=True).click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ from accounts.models import User
 from media_analysis import cases, custody, selectors, services
 from media_analysis.account_deletion import erase_closed_accounts
 from media_analysis.custody import Event, What
-from media_analysis.models import Analysis, Case, CaseInvitation, CaseMember, CaseNote, CaseRole, DeletionReceipt
+from media_analysis.models import Analysis, Case, CaseInvitation, CaseMember, CaseNote, CaseRole, DeletionReceipt, Media
 from tests.conftest import make_user
 from tests.media_analysis.factories import make_analysis, make_done, make_media
+from tests.media_factory import make_image
 
 pytestmark = pytest.mark.django_db
 
@@ -362,3 +364,51 @@ def make_in_case(case: Case, owner: User) -> Any:
     media = make_analysis(owner, spent=False).media
     cases.add_media(seat(owner, case), [media.public_id])
     return media
+
+
+def submit_photo(client: Client, photo: Path, **fields: str) -> Any:
+    with photo.open("rb") as file:
+        return client.post("/analyses/new/", {"file": file, **fields})
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return make_image(tmp_path / "photo.png")
+
+
+def test_a_new_file_goes_straight_into_a_case(case: Case, owner: User, as_owner: Client, photo: Path) -> None:
+    page = as_owner.get(f"/analyses/new/?case={case.public_id}").content.decode()
+    assert f'<option value="{case.public_id}" selected>' in page
+
+    answer = submit_photo(as_owner, photo, add_to_case=case.public_id)
+
+    assert answer.status_code == 302, answer.content.decode()
+    line = cases.files_of(case).get()
+    assert line.media is not None
+    assert line.media.analyses.get().public_id in answer["Location"]
+
+    with photo.open("rb") as file:
+        again = as_owner.post("/api/v1/analyses/", {"file": file, "add_to_case": case.public_id})
+    assert again.status_code == 201, again.json()
+    assert cases.files_of(case).count() == 2
+
+
+@pytest.mark.parametrize("role", [CaseRole.VIEWER, None])
+def test_a_file_goes_into_no_case_that_takes_none_and_is_not_accepted_then(
+    case: Case, examiner: User, role: CaseRole | None, photo: Path
+) -> None:
+    CaseMember.objects.filter(user=examiner).delete()
+    if role:
+        join(case, examiner, role)
+    client = client_of(examiner)
+    page = client.get(f"/analyses/new/?case={case.public_id}").content.decode()
+    assert f'<option value="{case.public_id}"' not in page
+
+    answer = submit_photo(client, photo, add_to_case=case.public_id)
+
+    assert answer.status_code == 400
+    assert "no open case of this name" in answer.content.decode()
+    with photo.open("rb") as file:
+        again = client.post("/api/v1/analyses/", {"file": file, "add_to_case": case.public_id})
+    assert (again.status_code, list(again.json()["errors"])) == (400, ["add_to_case"])
+    assert not Media.objects.filter(owner=examiner).exists()

@@ -15,6 +15,7 @@ from rest_framework.views import set_rollback
 
 from accounts.answers import error_body
 from accounts.errors import Code, SentinelError
+from accounts.outages import is_outage, unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Turn whatever a view raised into an answer; what nobody expected is logged and told to nobody."""
     known = _translate(error, context)
+    if known.code is Code.UNAVAILABLE:
+        logger.warning("The database is away: %s", error)
     if known.code is Code.INTERNAL_ERROR:
         logger.exception("Unexpected error in %s", context["view"].__class__.__name__, exc_info=error)
     set_rollback()
@@ -65,7 +68,7 @@ def _translate(error: Exception, context: dict[str, Any]) -> SentinelError:  # n
             return SentinelError(Code.INVALID_FIELD, errors=field_errors(error.detail))
         case exceptions.ParseError() | SuspiciousOperation():
             return SentinelError(Code.INVALID_FIELD)
-    return SentinelError(Code.INTERNAL_ERROR)
+    return unavailable() if is_outage(error) else SentinelError(Code.INTERNAL_ERROR)
 
 
 def too_many_requests(wait: float | None) -> SentinelError:

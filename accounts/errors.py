@@ -54,6 +54,8 @@ class Code(StrEnum):
     MODEL_UNAVAILABLE = "model_unavailable"
     LANGUAGE_UNAVAILABLE = "language_unavailable"
     REPORTS_BUSY = "reports_busy"
+    TOO_SLOW = "too_slow"
+    UNAVAILABLE = "unavailable"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -98,6 +100,8 @@ STATUS: dict[Code, int] = {
     Code.MODEL_UNAVAILABLE: 503,
     Code.LANGUAGE_UNAVAILABLE: 503,
     Code.REPORTS_BUSY: 503,
+    Code.TOO_SLOW: 408,
+    Code.UNAVAILABLE: 503,
     Code.INTERNAL_ERROR: 500,
 }
 
@@ -147,6 +151,10 @@ TEXTS: dict[Code, Promise] = {
     Code.MODEL_UNAVAILABLE: _("The detector could not be loaded. The file is kept: try again later."),
     Code.LANGUAGE_UNAVAILABLE: _("This server cannot make reports in this language. Ask for the English one."),
     Code.REPORTS_BUSY: _("Many reports are being made just now. Try again in a moment."),
+    Code.TOO_SLOW: _("The file stopped coming, so the connection was given up. Try again."),
+    Code.UNAVAILABLE: _(
+        "The site cannot reach its database just now. What was accepted is kept. Try again in a moment."
+    ),
     Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),
 }
 

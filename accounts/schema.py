@@ -44,9 +44,9 @@ TAKEN = SentinelError(Code.ALREADY_EXISTS, errors={"username": ["This user name 
 # What holds tokens is kept nowhere on the way (RFC 6749, section 5.1).
 NO_STORE = {"Cache-Control": "no-store"}
 # Can come of any address.
-ALWAYS = (Code.NOT_ACCEPTABLE, TOO_MANY_REQUESTS)
+ALWAYS = (Code.NOT_ACCEPTABLE, TOO_MANY_REQUESTS, Code.UNAVAILABLE)
 # Of any address that takes a body.
-WITH_BODY = (*ALWAYS, Code.BODY_NOT_SUPPORTED)
+WITH_BODY = (*ALWAYS, Code.BODY_NOT_SUPPORTED, Code.TOO_SLOW)
 
 ACCESS = "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoiYWNjZXNzIn0.c2lnbmF0dXJl"
 REFRESH = "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2lnbmF0dXJl"

@@ -7,6 +7,7 @@ when it has loaded the detector, which a thread of its own renews: when it is ki
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -19,10 +20,11 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, Error, connection
 from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 
+from accounts.models import User
 from media_analysis.models import Analysis, WorkerState
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ BELOW = "/"
 
 # Bounded, so that a database that hangs does not gather threads.
 _askers = ThreadPoolExecutor(2, thread_name_prefix="health")
+# Until when the last answer holds, on the monotonic clock.
+_there_until = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,38 @@ def check_health() -> Health:
     begun = time.monotonic()
     try:
         queue, workers = _askers.submit(_ask).result(timeout=DATABASE_SECONDS)
-    except (DatabaseError, TooLate) as error:
+    except (Error, TooLate) as error:
         logger.error("The database did not tell how things are: %r", error)
         return Health(database_seconds=None, queue=None, workers=None)
     return Health(database_seconds=time.monotonic() - begun, queue=queue, workers=workers)
+
+
+async def database_is_there() -> bool:
+    """Whether the database answers, asked for DATABASE_SECONDS at most, and no more than once a second."""
+    global _there_until  # noqa: PLW0603 -- one for each process
+    now = time.monotonic()
+    if now < _there_until:
+        return True
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            await asyncio.wrap_future(_askers.submit(_reach_database))
+    except (Error, TimeoutError) as error:
+        logger.warning("The database is away, so no files are taken: %r", error)
+        return False
+    _there_until = now + 1.0
+    return True
+
+
+def _reach_database() -> None:
+    try:
+        connection.ensure_connection()
+        # Not only the connection: the database may be starting up, or be read-only.
+        User.objects.order_by().values_list("pk", flat=True)[:1].get()
+    except User.DoesNotExist:
+        return
+    finally:
+        # This thread's own connection: nobody else would close it.
+        connection.close()
 
 
 def queue_state() -> QueueState:

@@ -13,6 +13,8 @@ from media_analysis import custody
 # Set on the ASGI scope by sentinel_site.bodies for a request whose body was too large to be read: to "file" where it
 # would have held a file, else to "body".
 OVERSIZED_FLAG = "sentinel.body_too_large"
+# Set there too, to the code of the refusal, for a request whose body was not read to its end for another reason.
+REFUSED_FLAG = "sentinel.refused"
 
 
 class OversizedBodyMiddleware:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from django.views.defaults import server_error as default_server_error
 
 from accounts.answers import answer_error, is_api
 from accounts.errors import Code, SentinelError
+from accounts.outages import answer_outage, is_outage
 from media_analysis import cases, custody, evidence, links, live, model_cards, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.edges import SignedInRequest, intake_limits, page, public_page, upload_context
@@ -67,6 +69,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    # Django asks while it handles the exception, in threads of its own too.
+    if is_outage(sys.exc_info()[1]):
+        return answer_outage(request)
     if is_api(request.path):
         return answer_error(request, SentinelError(Code.INTERNAL_ERROR))
     return default_server_error(request)

@@ -1,18 +1,26 @@
-"""Refusing oversized request bodies before they are read, and keeping parts of uploads that break off."""
+"""Refusing request bodies before they are read, cutting off endless ones, and keeping parts that break off."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from media_analysis.middleware import OVERSIZED_FLAG
+from accounts.errors import Code
+from media_analysis.middleware import OVERSIZED_FLAG, REFUSED_FLAG
 
 # What a multipart body holds beside the file: the other fields and the boundaries. Also the most that any other body
 # may be, since those are held in memory whole.
 SLACK_BYTES = 1024 * 1024
 # Bodies that files come in: Django and we write these to disk as they come.
 FILE_TYPES = (b"multipart/", b"application/offset+octet-stream")
+
+# Of a body that a client stops sending, nothing more is waited for after so long.
+SILENCE_SECONDS = 30.0
+# One that comes at all has to come faster than this, on average from the end of the first minute on: a tenth of what
+# the slowest mobile network gives.
+SLOWEST_BYTES_A_SECOND, FIRST_SECONDS = 500, 60.0
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,6 +34,10 @@ CHECKSUM_HEADER = b"upload-checksum"
 BODY_HEADERS = {b"content-length", b"content-type", b"transfer-encoding"}
 
 
+# Given to Django in place of what a slow client sends: it stops reading.
+TOO_SLOW: Message = {"type": "http.disconnect"}
+
+
 class LimitBody:
     """ASGI application around Django that never lets it read a body larger than an upload may be.
 
@@ -35,12 +47,23 @@ class LimitBody:
     the usual refusal.
 
     A part of a resumable upload whose sender is cut off ends where it was cut off: Django would otherwise throw away
-    all that came of it, and a phone would send the same again and again.
+    all that came of it, and a phone would send the same again and again. One that stops coming ends the same way, and
+    any other body that does is answered 408.
+
+    Before a file is read, ``is_ready`` is asked whether there is a database to accept it: nobody shall send 100 MB in
+    vain. The answer is then that of :class:`sentinel_site.outage.Outage`.
     """
 
-    def __init__(self, application: Application, *, max_upload_bytes: int) -> None:
+    def __init__(
+        self,
+        application: Application,
+        *,
+        max_upload_bytes: int,
+        is_ready: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         self.application = application
         self.limit = max_upload_bytes + SLACK_BYTES
+        self.is_ready = is_ready
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,19 +74,29 @@ class LimitBody:
         holds_file = headers.get(b"content-type", b"").lower().startswith(FILE_TYPES)
         limit = self.limit if holds_file else SLACK_BYTES
         if announced.isdigit() and int(announced) > limit:
-            await self._refuse(scope, receive, send, "file" if holds_file else "body")
+            await self._refuse(scope, receive, send, {OVERSIZED_FLAG: "file" if holds_file else "body"})
+            return
+        if holds_file and self.is_ready is not None and not await self.is_ready():
+            await self._refuse(scope, receive, send, {REFUSED_FLAG: Code.UNAVAILABLE})
             return
         received = 0
-        ended = cut_off = False
+        begun = time.monotonic()
+        ended = cut_off = too_slow = answered = False
         keep = scope["method"] == "PATCH" and headers.get(b"content-type") == PART_TYPE
         keep = keep and CHECKSUM_HEADER not in headers
 
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
         async def counted() -> Message:
-            nonlocal received, ended, cut_off
+            nonlocal received, ended, cut_off, too_slow
             if cut_off:
                 # Django listens for a disconnect while it works, and would stop.
                 await asyncio.Future()
-            message = await receive()
+            message = await receive() if ended else await _in_time(receive, received, begun)
+            too_slow = message is TOO_SLOW
             if message["type"] == "http.disconnect" and keep and not ended:
                 cut_off = True
                 return {"type": "http.request", "body": b"", "more_body": False}
@@ -75,11 +108,13 @@ class LimitBody:
                     return {"type": "http.disconnect"}
             return message
 
-        await self.application(scope, counted, send)
+        await self.application(scope, counted, noted)
+        if too_slow and not answered:
+            await self._refuse(scope, receive, send, {REFUSED_FLAG: Code.TOO_SLOW})
 
-    async def _refuse(self, scope: dict[str, Any], receive: Receive, send: Send, what: str) -> None:
+    async def _refuse(self, scope: dict[str, Any], receive: Receive, send: Send, flags: dict[str, Any]) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name not in BODY_HEADERS]
-        bare = {**scope, "headers": headers, OVERSIZED_FLAG: what}
+        bare = {**scope, "headers": headers, **flags}
 
         asked = False
 
@@ -96,3 +131,15 @@ class LimitBody:
                     return message
 
         await self.application(bare, nothing, send)
+
+
+async def _in_time(receive: Receive, received: int, begun: float) -> Message:
+    """What comes next of a body, or TOO_SLOW."""
+    now = time.monotonic()
+    # Until then, what has come so far is fast enough.
+    enough_until = begun + max(FIRST_SECONDS, received / SLOWEST_BYTES_A_SECOND)
+    try:
+        async with asyncio.timeout(max(min(SILENCE_SECONDS, enough_until - now), 0.001)):
+            return await receive()
+    except TimeoutError:
+        return TOO_SLOW

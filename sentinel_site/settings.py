@@ -67,12 +67,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # Outside of everything: no answer leaves without its headers.
+    "sentinel_site.headers.SecurityHeaders",
+    "sentinel_site.guards.ZeroBytes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "csp.middleware.CSPMiddleware",
     # Outside of whatever looks into answers, the one that gives them ETags among them.
     "sentinel_site.compression.CompressPages",
+    "sentinel_site.outage.Outage",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     # Every answer that may be kept gets an ETag: who polls an unchanged analysis is answered 304 without a body.
@@ -395,17 +399,22 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Security. Cookies and HSTS follow the address the site is served at.
-SENTINEL_HTTPS = env.bool("SENTINEL_HTTPS", default=False)
+SENTINEL_HTTPS = env.bool("SENTINEL_HTTPS", default=SENTINEL_URL.startswith("https://"))
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SENTINEL_HTTPS
 SESSION_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "media_analysis.views.csrf_failure"
 SECURE_SSL_REDIRECT = SENTINEL_HTTPS
-SECURE_HSTS_SECONDS = env.int("SENTINEL_HSTS_SECONDS", default=0)
+# A year, as browsers' lists and ASVS want it.
+SECURE_HSTS_SECONDS = env.int("SENTINEL_HSTS_SECONDS", default=31_536_000 if SENTINEL_HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("SENTINEL_BEHIND_PROXY", default=False) else None
 )
 SECURE_REFERRER_POLICY = "same-origin"
+# Whether a domain is built into browsers is for its owner to say, and is hard to take back.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
+# Our pages alone need our static files.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

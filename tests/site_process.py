@@ -62,6 +62,7 @@ class SiteProcess:
             "uvicorn",
             "sentinel_site.asgi:application",
             *("--host", "127.0.0.1", "--port", str(self.port), "--lifespan", "off", "--log-level", "warning"),
+            *("--http", "sentinel_site.http_server:BoundedHttp", "--no-server-header"),
             *("--ws-max-size", "65536", "--ws-per-message-deflate", "false", "--timeout-graceful-shutdown", "5"),
         )
         wait_until(self._answers, seconds=30, what="the web server to answer")

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from accounts import tokens
+from accounts import second_factor, sessions, tokens
+from accounts.addresses import device_name
 from accounts.forms import LanguageField
 from accounts.limits import limit_of, remaining
-from accounts.models import AppSession, PushDevice, UsageEntry, User
+from accounts.models import AppSession, PushDevice, SecurityEvent, UsageEntry, User, WebSession
 from accounts.services import close_account
 
 
@@ -20,9 +23,10 @@ from accounts.services import close_account
 class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
     list_display = ("username", "email", "public_id", "limit", "left_today", "is_staff", "is_active", "last_login")
     search_fields = ("username", "email", "public_id", "first_name", "last_name")
-    readonly_fields = ("public_id", "last_login", "date_joined", "left_today")
+    readonly_fields = ("public_id", "last_login", "date_joined", "left_today", "second_factor")
+    actions = ("reset_second_factor",)
     fieldsets = (
-        (None, {"fields": ("public_id", "username", "password")}),
+        (None, {"fields": ("public_id", "username", "password", "second_factor")}),
         (_("Person"), {"fields": ("first_name", "last_name", "email", "language")}),
         (_("Limits"), {"fields": ("daily_limit", "left_today")}),
         (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
@@ -49,6 +53,35 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
             close_account(user)
+
+    def has_reset_second_factor_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_user")
+
+    @admin.action(description=_("Reset the second factor, after a lost phone"), permissions=["reset_second_factor"])
+    def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Whoever asks for it has shown who they are to the administrator, as nobody can to the site."""
+        actor = cast(User, request.user)
+        count = 0
+        for user in queryset:
+            if user.is_superuser and not actor.is_superuser:
+                self.message_user(request, _("Only a superuser does this for a superuser."), messages.ERROR)
+            elif second_factor.reset(user, actor=actor, request=request):
+                sessions.end_others(user, sessions.current(request) if user == actor else None)
+                tokens.end_all_sessions(user)
+                self.log_change(request, user, "Reset the second factor")
+                count += 1
+        text = ngettext(
+            "%(count)d account logs in by password alone again.",
+            "%(count)d accounts log in by password alone again.",
+            count,
+        )
+        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+
+    @admin.display(description=_("second factor"))
+    def second_factor(self, user: User) -> str:
+        kinds = [_("Code app")] if second_factor.has_totp(user) else []
+        kinds += [_("Passkey")] * user.passkeys.count()
+        return ", ".join(str(kind) for kind in kinds) or "-"
 
     @admin.display(description=_("daily limit"))
     def limit(self, user: User) -> int:
@@ -110,3 +143,64 @@ class PushDeviceAdmin(ReadOnlyAdmin):
     @admin.display(description=_("push service"))
     def push_service(self, device: PushDevice) -> str:
         return urlsplit(device.endpoint).netloc
+
+
+@admin.register(WebSession)
+class WebSessionAdmin(ReadOnlyAdmin):
+    list_display = ("user", "browser", "address", "factor", "created_at", "last_used_at", "ended_at", "end_reason")
+    list_filter = ("factor", "end_reason", "last_used_at")
+    search_fields = ("user__username", "user__email", "address", "public_id")
+    list_select_related = ("user",)
+    actions = ("end_sessions",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_end_sessions_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_websession")
+
+    @admin.display(description=_("browser"))
+    def browser(self, session: WebSession) -> str:
+        return device_name(session.user_agent)
+
+    @admin.action(description=_("Log these browsers out"), permissions=["end_sessions"])
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[WebSession]) -> None:
+        for session in queryset.select_related("user"):
+            sessions.end(session.user, session.public_id)
+        self.message_user(request, _("The browsers are logged out."), messages.SUCCESS)
+
+
+@admin.register(SecurityEvent)
+class SecurityEventAdmin(ReadOnlyAdmin):
+    """Nobody changes or deletes here what happened; age does: see SENTINEL_SECURITY_LOG_DAYS."""
+
+    list_display = ("at", "event", "user", "actor_name", "address", "told")
+    list_filter = ("event", "at")
+    search_fields = ("user__username", "user__email", "actor_name", "address")
+    list_select_related = ("user",)
+    date_hierarchy = "at"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description=_("details"))
+    def told(self, event: SecurityEvent) -> str:
+        return ", ".join(f"{name}: {value}" for name, value in event.details.items())
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ReadOnlyAdmin):
+    """What administrators added, changed and deleted, as Django itself writes it down."""
+
+    list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "what")
+    list_filter = ("action_flag", "content_type", "action_time")
+    search_fields = ("user__username", "object_repr", "object_id")
+    list_select_related = ("user", "content_type")
+    date_hierarchy = "action_time"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description=_("what changed"))
+    def what(self, entry: LogEntry) -> str:
+        return entry.get_change_message()

@@ -16,6 +16,7 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from accounts import push, schema, serializers, services, tokens
+from accounts.addresses import address_of
 from accounts.authentication import SessionAuthentication, TokenAuthentication
 from accounts.errors import Code, SentinelError
 from accounts.forms import WRONG_PASSWORD
@@ -24,6 +25,7 @@ from accounts.schema import (
     ALWAYS,
     LOCKED_OUT,
     NO_STORE,
+    SECOND_FACTOR,
     TAKEN,
     WITH_BODY,
     WRONG_CREDENTIALS,
@@ -56,14 +58,21 @@ class TokensView(APIView):
         summary="Log in on a device",
         description=(
             "Takes the user name, the e-mail address, or both of one account. Who has no account and who has another "
-            "password get the same answer. After five failures in a row the name is locked for this address."
+            "password get the same answer. After five failures in a row the name is locked for this address. An "
+            "account with a second factor is answered `second_factor_required` until there is a right code in `otp`."
         ),
         tags=["tokens"],
         auth=[],
         request=serializers.LogInInput,
         responses={
             200: success(serializers.TokensOutput, "Logged in.", schema.TOKENS),
-            **refusals(wrong_field("password", "This field is required."), WRONG_CREDENTIALS, LOCKED_OUT, *WITH_BODY),
+            **refusals(
+                wrong_field("password", "This field is required."),
+                WRONG_CREDENTIALS,
+                SECOND_FACTOR,
+                LOCKED_OUT,
+                *WITH_BODY,
+            ),
         },
     )
     def post(self, request: Request) -> Response:
@@ -209,7 +218,7 @@ class AccountView(APIView):
     def post(self, request: Request) -> Response:
         fields, wrong = serializers.text_fields(serializers.AccountInput, request.data)
         user = services.sign_up(fields, wrong=wrong)
-        pair = tokens.log_in(user, device=fields.get("device", ""))
+        pair = tokens.log_in(user, device=fields.get("device", ""), address=address_of(request._request))
         answer = {
             **serializers.TokensOutput(pair).data,
             "account": serializers.ProfileOutput(user).data,
@@ -281,7 +290,7 @@ class PasswordView(APIView):
         )
         if isinstance(request.successful_authenticator, SessionAuthentication):
             update_session_auth_hash(request._request, user)
-        pair = tokens.log_in(user, device=here.device if here else "")
+        pair = tokens.log_in(user, device=here.device if here else "", address=address_of(request._request))
         return Response(serializers.TokensOutput(pair).data, headers=NO_STORE)
 
 

@@ -26,6 +26,8 @@ class Code(StrEnum):
     RATE_LIMITED = "rate_limited"
     TOO_OFTEN = "too_often"
     NOT_AUTHENTICATED = "not_authenticated"
+    SECOND_FACTOR_REQUIRED = "second_factor_required"
+    PASSKEY_REFUSED = "passkey_refused"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     USER_NOT_FOUND = "user_not_found"
@@ -70,6 +72,8 @@ STATUS: dict[Code, int] = {
     Code.RATE_LIMITED: 429,
     Code.TOO_OFTEN: 429,
     Code.NOT_AUTHENTICATED: 401,
+    Code.SECOND_FACTOR_REQUIRED: 401,
+    Code.PASSKEY_REFUSED: 400,
     Code.FORBIDDEN: 403,
     Code.NOT_FOUND: 404,
     Code.USER_NOT_FOUND: 404,
@@ -120,6 +124,8 @@ TEXTS: dict[Code, Promise] = {
     ),
     Code.TOO_OFTEN: _("This was changed too often today. Try again tomorrow."),
     Code.NOT_AUTHENTICATED: _("Log in first."),
+    Code.SECOND_FACTOR_REQUIRED: _("This account is also protected by a code: give the one that your app shows now."),
+    Code.PASSKEY_REFUSED: _("The passkey was not accepted. Try again, or log in in another way."),
     Code.FORBIDDEN: _("You are not allowed to do this."),
     Code.NOT_FOUND: _("There is nothing here."),
     # These three are part of the published API.

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm
+from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
@@ -141,6 +141,49 @@ class LogInForm(AuthenticationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].label = _("User name or e-mail address")
+
+
+class CodeForm(forms.Form):
+    """A code of an authenticator app, or a recovery code."""
+
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=40,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false", "autofocus": True}
+        ),
+    )
+
+
+class ConfirmForm(forms.Form):
+    """Whether somebody who is logged in is still the same person."""
+
+    password = forms.CharField(
+        label=_("Your password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
+    )
+
+
+class PasskeyForm(forms.Form):
+    """What a browser made or signed, as JSON, and what the passkey shall be called."""
+
+    credential = forms.CharField(max_length=20_000, widget=forms.HiddenInput)
+    name = forms.CharField(max_length=60, required=False)
+
+
+class ChangePasswordForm(PasswordChangeForm):  # type: ignore[type-arg]
+    """A wrong old password counts as a failed log-in: a stolen session is no place to guess."""
+
+    def __init__(self, *args: Any, confirm: Callable[[str], bool], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.confirm = confirm
+
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        if not self.confirm(password):
+            raise forms.ValidationError(WRONG_PASSWORD, code="password_incorrect")
+        return password
 
 
 WRONG_PASSWORD = _("This is not your password.")

@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 
+from accounts import second_factor, security_log, sessions
 from accounts.throttles import RateState
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 class RateLimitHeaders:
     """Tells API clients how many requests they have left, so that they can slow down before they are refused."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -21,3 +32,66 @@ class RateLimitHeaders:
             response["X-RateLimit-Remaining"] = str(state.remaining)
             response["X-RateLimit-Reset"] = str(state.reset)
         return response
+
+
+class WebSessionMiddleware:
+    """Logs a browser out whose log-in was ended elsewhere or ran out."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated and not sessions.guard(request):
+            request.session.flush()
+            request.user = AnonymousUser()
+        return self.get_response(request)
+
+
+class AdminMiddleware:
+    """Closes the administration to log-ins without a second factor, where the site wants that, and writes down what
+    is looked at and done there. What is added, changed and deleted Django writes down itself, with the fields.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]) -> HttpResponse | None:
+        match = request.resolver_match
+        user: Any = request.user
+        if match is None or match.app_name != "admin" or not user.is_staff:
+            return None
+        open_to_all_staff = {"login", "logout", "jsi18n"}
+        if (
+            settings.SENTINEL_STAFF_SECOND_FACTOR == "required"
+            and match.url_name not in open_to_all_staff
+            and not sessions.is_verified(request)
+        ):
+            return self._ask_for_more(request, user)
+        self._record(request, user, str(match.url_name), kwargs)
+        return None
+
+    def _ask_for_more(self, request: HttpRequest, user: Any) -> HttpResponse:
+        if second_factor.is_on(user):
+            back = urlencode({"next": request.get_full_path()})
+            return redirect(f"{reverse('accounts:second_step')}?{back}")
+        messages.warning(request, _("Set up a second factor first: the administration asks for one."))
+        return redirect("accounts:security")
+
+    def _record(self, request: HttpRequest, user: Any, name: str, kwargs: dict[str, Any]) -> None:
+        event, details = security_log.Event.ADMIN_LOOKED, {}
+        if request.method == "POST":
+            event = security_log.Event.ADMIN_ACTED
+            details = {
+                "action": request.POST.get("action", "")[:100],
+                # A whole list is no secret, and no place to store one either.
+                "selected": ",".join(request.POST.getlist("_selected_action"))[:500],
+            }
+        elif "object_id" not in kwargs and not request.GET.get("q"):
+            # An empty form or a list; what is seen of single accounts and files is what counts.
+            return
+        found = {"page": name, "object": str(kwargs.get("object_id", "")), "search": request.GET.get("q", "")[:100]}
+        told = {key: value for key, value in {**found, **details}.items() if value}
+        security_log.record(None, event, request=request, actor=user, **told)

@@ -20,7 +20,17 @@ from accounts import schema, serializers, services
 from accounts.authentication import TokenAuthentication
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from accounts.schema import LOCKED_OUT, NO_STORE, TAKEN, WITH_BODY, WRONG_CREDENTIALS, refusals, success, wrong_field
+from accounts.schema import (
+    LOCKED_OUT,
+    NO_STORE,
+    SECOND_FACTOR,
+    TAKEN,
+    WITH_BODY,
+    WRONG_CREDENTIALS,
+    refusals,
+    success,
+    wrong_field,
+)
 from accounts.throttles import PerAddress, SignUpPerAddress
 
 
@@ -83,7 +93,8 @@ class LogInView(MobileView):
         summary="Log in",
         description=(
             "Takes the user name, the e-mail address, or both of one account. Who has no account and who has another "
-            "password get the same answer. After five failures in a row the name is locked for this address."
+            "password get the same answer. After five failures in a row the name is locked for this address. An "
+            "account with a second factor is answered `second_factor_required` until there is a right code in `otp`."
         ),
         tags=["mobile"],
         auth=[],
@@ -101,7 +112,13 @@ class LogInView(MobileView):
                     "user": schema.MOBILE_USER,
                 },
             ),
-            **refusals(wrong_field("password", "This field is required."), WRONG_CREDENTIALS, LOCKED_OUT, *WITH_BODY),
+            **refusals(
+                wrong_field("password", "This field is required."),
+                WRONG_CREDENTIALS,
+                SECOND_FACTOR,
+                LOCKED_OUT,
+                *WITH_BODY,
+            ),
         },
     )
     def post(self, request: Request) -> Response:

@@ -140,7 +140,7 @@ class WebSession(models.Model):
         IDLE = "idle", _("Not used for a long time")
         OLD = "old", _("Open for too long")
         # Django itself refuses the session then. The one in which the password was changed goes on.
-        PASSWORD = "password", _("The password was changed")  # noqa: S105 -- no password
+        PASSWORD = "password", _("The password was changed")
         CLOSED = "closed", _("The account was closed")
 
     public_id = PublicIdField()
@@ -242,12 +242,12 @@ class SecurityEvent(models.Model):
         LOGGED_OUT = "logged_out", _("Logged out")
         SESSION_ENDED = "session_ended", _("Log-in ended from elsewhere")
         SESSION_TIMED_OUT = "session_timed_out", _("Log-in ran out")
-        WRONG_PASSWORD = "wrong_password", _("Wrong password")  # noqa: S105 -- no password
+        WRONG_PASSWORD = "wrong_password", _("Wrong password")
         LOCKED_OUT = "locked_out", _("Too many wrong passwords")
         WRONG_CODE = "wrong_code", _("Wrong code")
         WRONG_PASSKEY = "wrong_passkey", _("Passkey refused")
-        PASSWORD_CHANGED = "password_changed", _("Password changed")  # noqa: S105 -- no password
-        PASSWORD_RESET_ASKED = "password_reset_asked", _("Link for a new password sent")  # noqa: S105 -- no password
+        PASSWORD_CHANGED = "password_changed", _("Password changed")
+        PASSWORD_RESET_ASKED = "password_reset_asked", _("Link for a new password sent")
         EMAIL_CHANGED = "email_changed", _("E-mail address changed")
         TOTP_ADDED = "totp_added", _("Code app set up")
         TOTP_REMOVED = "totp_removed", _("Code app removed")

@@ -39,6 +39,7 @@ def refusals(*kinds: Code | SentinelError) -> dict[int, OpenApiResponse]:
 
 TOO_MANY_REQUESTS = too_many_requests(30)
 LOCKED_OUT = locked_out()
+SECOND_FACTOR = SentinelError(Code.SECOND_FACTOR_REQUIRED)
 WRONG_CREDENTIALS = SentinelError(Code.NOT_AUTHENTICATED, text=LogInForm.error_messages["invalid_login"])
 TAKEN = SentinelError(Code.ALREADY_EXISTS, errors={"username": ["This user name is taken."]})
 # What holds tokens is kept nowhere on the way (RFC 6749, section 5.1).

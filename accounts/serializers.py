@@ -99,6 +99,12 @@ class LogInInput(serializers.Serializer[None]):
         allow_blank=True,
         help_text="What the device is called, for the list of devices.",
     )
+    otp = TextField(
+        max_length=40,
+        required=False,
+        allow_blank=True,
+        help_text="For accounts with a second factor: the six digits that the code app shows, or a recovery code.",
+    )
 
     def validate(self, given: dict[str, str]) -> dict[str, str]:
         if not given.get("username") and not given.get("email"):

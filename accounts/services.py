@@ -20,7 +20,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
-from accounts import tokens
+from accounts import second_factor, security_log, sessions, tokens
+from accounts.addresses import address_of
 from accounts.errors import Code, SentinelError
 from accounts.forms import TAKEN, WRONG_PASSWORD, LogInForm, ProfileForm, SignUpForm
 from accounts.models import User
@@ -55,7 +56,15 @@ def change_profile(
         confirm=lambda password: is_password_of(request, user, password),
     )
     require_valid(form, wrong=wrong)
-    return save(form)
+    saved = save(form)
+    note_changes(request, saved, form)
+    return saved
+
+
+def note_changes(request: HttpRequest, user: User, form: ModelForm[User]) -> None:
+    """Write into the security log what matters of a changed profile."""
+    if form.initial.get("email", user.email) != user.email:
+        security_log.record(user, security_log.Event.EMAIL_CHANGED, request=request)
 
 
 def choose_language(user: User, language: str) -> None:
@@ -94,20 +103,25 @@ def save(form: ModelForm[User]) -> User:
 
 
 def log_in(
-    request: HttpRequest, *, password: str, username: str = "", email: str = "", device: str = ""
+    request: HttpRequest, *, password: str, username: str = "", email: str = "", device: str = "", otp: str = ""
 ) -> tuple[User, TokenPair]:
     """Begin a session of the account that all given names belong to.
 
     Raises ``not_authenticated`` with one text, after one and the same work, for a wrong password and for an account
     that is not there or not active. After repeated failures the answer becomes 429: see :mod:`accounts.lockout`.
+    An account with a second factor needs a code in `otp` too: without a right one, ``second_factor_required``.
     """
     names = {"username": User.normalize_username(username)} if username else {}
     user = authenticate(request, **names, **({"email": email} if email else {}), password=password)
     if not isinstance(user, User):
         text = LogInForm.error_messages["invalid_login"]
         raise SentinelError(Code.NOT_AUTHENTICATED, text=text, headers=CHALLENGE)
-    user_logged_in.send(sender=User, request=request, user=user)
-    return user, tokens.log_in(user, device=device)
+    if second_factor.is_on(user):
+        if not otp:
+            raise SentinelError(Code.SECOND_FACTOR_REQUIRED, headers=CHALLENGE)
+        second_factor.check_code(request, user, otp)
+    user_logged_in.send(sender=User, request=request, user=user, app=True)
+    return user, tokens.log_in(user, device=device, address=address_of(request))
 
 
 def is_password_of(request: HttpRequest, user: User, password: str) -> bool:
@@ -128,6 +142,7 @@ def change_password(request: HttpRequest, user: User, *, old: str, new: str) -> 
         raise SentinelError(Code.INVALID_FIELD, errors=errors)
     user.set_password(new)
     user.save(update_fields=["password"])
+    security_log.record(user, security_log.Event.PASSWORD_CHANGED, request=request)
 
 
 def close_account(user: User) -> None:
@@ -137,6 +152,7 @@ def close_account(user: User) -> None:
     """
     User.objects.filter(pk=user.pk, deleted_at__isnull=True).update(deleted_at=timezone.now(), is_active=False)
     tokens.end_all_sessions(user)
+    sessions.end_others(user, None)
 
 
 def remove_account(user: User) -> None:
@@ -151,6 +167,8 @@ def remove_account(user: User) -> None:
 
 
 def forget_ended() -> None:
-    """Delete the rows of sessions and tokens that are over."""
+    """Delete the rows of sessions and tokens that are over, and what is old in the security log."""
     tokens.forget_ended()
+    sessions.forget_ended()
+    security_log.forget_old()
     SessionStore.clear_expired()

@@ -17,11 +17,12 @@ from django.utils.crypto import constant_time_compare
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
-from rest_framework_simplejwt.tokens import RefreshToken, Token
+from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from accounts.errors import Code, SentinelError
 from accounts.models import AppSession, User
+from accounts.token_keys import RefreshToken
 
 SESSION_CLAIM = "sid"
 MAX_DEVICE_LENGTH = 200
@@ -52,9 +53,9 @@ class TokenPair:
     expires_in: int
 
 
-def log_in(user: User, *, device: str = "") -> TokenPair:
-    """Begin a session of `user` on a device, named as it names itself."""
-    session = AppSession.objects.create(user=user, device=device[:MAX_DEVICE_LENGTH])
+def log_in(user: User, *, device: str = "", address: str = "") -> TokenPair:
+    """Begin a session of `user` on a device, named as it names itself, at a network address."""
+    session = AppSession.objects.create(user=user, device=device[:MAX_DEVICE_LENGTH], address=address)
     return _pair(user, session)
 
 

@@ -61,7 +61,9 @@ def account(request: HttpRequest) -> HttpResponse:
     )
     if form.is_valid():
         try:
-            activate_language_of(services.save(form))
+            changed = services.save(form)
+            services.note_changes(request, changed, form)
+            activate_language_of(changed)
         except SentinelError as error:
             form.add_error(None, error.text)
         else:

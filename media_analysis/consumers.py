@@ -17,6 +17,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from accounts import sessions
 from accounts.errors import SentinelError
 from accounts.models import User
 from media_analysis import custody, selectors
@@ -137,8 +138,9 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _find(self) -> tuple[Analysis | None, int]:
         """The analysis, if whoever is logged in now may see it; else the code that says why not."""
-        user = await get_user({"session": await self._session()})
-        if not user.is_authenticated:
+        session = await self._session()
+        user = await get_user({"session": session})
+        if not user.is_authenticated or not await _is_live(session):
             return None, NOT_LOGGED_IN
         self.user = user
         try:
@@ -153,10 +155,11 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 
 _get_analysis = database_sync_to_async(selectors.get_analysis)
+_is_live = database_sync_to_async(sessions.is_live)
 
 
 def _address_of(scope: Any) -> str:
-    """The watcher's network address, as :func:`media_analysis.middleware.address_of` has it of a request."""
+    """The watcher's network address, as :func:`accounts.addresses.address_of` has it of a request."""
     address: str = (scope.get("client") or [""])[0]
     if settings.REST_FRAMEWORK["NUM_PROXIES"]:
         told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin1")

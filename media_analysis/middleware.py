@@ -6,6 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from accounts.addresses import address_of
 from accounts.answers import answer_error
 from accounts.errors import Code, SentinelError
 from media_analysis import custody

@@ -26,6 +26,14 @@ def new_secret() -> str:
     return secrets.token_urlsafe(50)
 
 
+def read_one_of(name: str, *values: str) -> str:
+    """One of a few words; the first where the variable is not set."""
+    value = os.environ.get(name) or values[0]
+    if value not in values:
+        raise ImproperlyConfigured(f"{name} is neither of {', '.join(values)}")
+    return value
+
+
 def read_secret(name: str, *, fallback_file: Path, make: Callable[[], str] = new_secret) -> str:
     """The secret in the variable ``name``, else in the file that ``name``_FILE names, else one made here.
 

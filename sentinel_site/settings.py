@@ -22,6 +22,7 @@ from sentinel_site.environment import (
     new_signing_key,
     new_vapid_key,
     read_given_secret,
+    read_one_of,
     read_secret,
     read_signing_key,
     vapid_public_key,
@@ -40,6 +41,8 @@ DATA_DIR = Path(str(DATA_DIR)).absolute()
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = read_secret("SECRET_KEY", fallback_file=DATA_DIR / "secret_key")
+# Earlier keys, whose signatures still hold while the key is being changed: docs/secrets.md.
+SECRET_KEY_FALLBACKS = read_given_secret("SECRET_KEY_FALLBACKS").replace(",", " ").split()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -83,6 +86,7 @@ MIDDLEWARE = [
     "django.middleware.http.ConditionalGetMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.WebSessionMiddleware",
     "accounts.language.AccountLanguageMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     # Before the CSRF check: an oversized body was not read, so its token is not there either.
@@ -91,6 +95,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "accounts.middleware.RateLimitHeaders",
     "media_analysis.middleware.CustodyMiddleware",
+    "accounts.middleware.AdminMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -144,7 +149,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "accounts.breached.BreachedPasswordValidator"},
 ]
+# A local copy of Pwned Passwords, a folder or a file: docs/accounts.md.
+SENTINEL_BREACHED_PASSWORDS_DIR = env("SENTINEL_BREACHED_PASSWORDS_DIR", default="")
 LOGIN_URL = reverse_lazy("accounts:login")
 LOGIN_REDIRECT_URL = reverse_lazy("home")
 LOGOUT_REDIRECT_URL = reverse_lazy("home")
@@ -157,6 +165,18 @@ AXES_LOCKOUT_CALLABLE = "accounts.lockout.answer_locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = True
 AXES_VERBOSE = False
+
+# Whether the administration is closed to a log-in that only a password stands behind.
+SENTINEL_STAFF_SECOND_FACTOR = read_one_of("SENTINEL_STAFF_SECOND_FACTOR", "optional", "required")
+# Hours after which a log-in in a browser is over: when nobody used it, and however much it was used.
+SENTINEL_SESSION_IDLE_HOURS = env.float("SENTINEL_SESSION_IDLE_HOURS", default=14 * 24.0)
+SENTINEL_SESSION_HOURS = env.float("SENTINEL_SESSION_HOURS", default=30 * 24.0)
+SENTINEL_STAFF_SESSION_IDLE_HOURS = env.float("SENTINEL_STAFF_SESSION_IDLE_HOURS", default=1.0)
+SENTINEL_STAFF_SESSION_HOURS = env.float("SENTINEL_STAFF_SESSION_HOURS", default=12.0)
+SESSION_COOKIE_AGE = int(max(SENTINEL_SESSION_HOURS, SENTINEL_STAFF_SESSION_HOURS) * 3600)
+# What is kept of log-ins and changes to accounts, and how long of it from where.
+SENTINEL_SECURITY_LOG_DAYS = env.float("SENTINEL_SECURITY_LOG_DAYS", default=365.0)
+SENTINEL_ADDRESS_DAYS = env.float("SENTINEL_ADDRESS_DAYS", default=90.0)
 
 # E-mail goes to the console until EMAIL_URL names a server.
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
@@ -400,8 +420,12 @@ SPECTACULAR_SETTINGS = {
 
 # Security. Cookies and HSTS follow the address the site is served at.
 SENTINEL_HTTPS = env.bool("SENTINEL_HTTPS", default=SENTINEL_URL.startswith("https://"))
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SENTINEL_HTTPS
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = SENTINEL_HTTPS
+SESSION_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
+# Browsers take these names only from this very host and by HTTPS: a neighbour in the domain cannot set them.
+SESSION_COOKIE_NAME = "__Host-sessionid" if SENTINEL_HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if SENTINEL_HTTPS else "csrftoken"
 CSRF_FAILURE_VIEW = "media_analysis.views.csrf_failure"
 SECURE_SSL_REDIRECT = SENTINEL_HTTPS
 # A year, as browsers' lists and ASVS want it.

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
+from accounts.security_views import admin_log_in
 from media_analysis.views import home
 from sentinel_site import pwa
 from sentinel_site.api_docs import RedocView, SwaggerView, developers
@@ -42,5 +43,7 @@ urlpatterns = [
     path("manifest.webmanifest", pwa.manifest, name="manifest"),
     path("service-worker.js", pwa.service_worker, name="service-worker"),
     path("offline/", pwa.offline, name="offline"),
+    # Django’s own would not ask for the second factor.
+    path("admin/login/", admin_log_in),
     path("admin/", admin.site.urls),
 ]

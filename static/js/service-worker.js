@@ -140,7 +140,8 @@ const renew = async (newSubscription) => {
   const subscription = newSubscription ?? (await self.registration.pushManager.subscribe(options));
   const { endpoint, keys } = subscription.toJSON();
   // Browsers without a cookie store tell the server at the next visit to the page of notifications.
-  const token = await self.cookieStore?.get("csrftoken");
+  const token =
+    (await self.cookieStore?.get("__Host-csrftoken")) ?? (await self.cookieStore?.get("csrftoken"));
   if (!token) return;
   await fetch(SENTINEL.devices, {
     method: "POST",

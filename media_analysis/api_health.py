@@ -1,4 +1,4 @@
-"""/api/v1/health/ and /api/v1/live/: for those who run the site, and for apps that wonder whether to wait."""
+"""/api/v1/health/, ready/ and live/: for those who run the site, and for apps that wonder whether to wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.errors import Code
 from accounts.schema import refusals
-from media_analysis import health, serializers
+from media_analysis import health, readiness, serializers
 from ml import __version__
 
 FIT = {
@@ -29,6 +29,8 @@ UNFIT = {
     "workers": {"ok": False, "alive": 0, "last_seen_at": None},
     "detector": {"loaded": False, "name": "", "version": ""},
 }
+
+READY = {"ready": True, "database": True, "queue": True, "storage": True, "draining": False}
 
 
 class PublicView(APIView):
@@ -68,6 +70,36 @@ class HealthView(PublicView):
         state = health.check_health()
         output = serializers.HealthOutput(serializers.describe_health(state))
         return Response(output.data, status=200 if state.fit else 503)
+
+
+class ReadyView(PublicView):
+    """Whether this web process should be sent requests."""
+
+    @extend_schema(
+        summary="Whether this web process should be sent requests",
+        description="For whatever spreads requests over several of them: 503 with the same body while its database or "
+        "the storage of media does not answer within two seconds, or while it is being taken out of service. Neither "
+        "the queue nor a worker has to be there for a request: what is accepted meanwhile is examined later.",
+        tags=["service"],
+        auth=[],
+        responses={
+            200: serializers.ReadyOutput,
+            503: OpenApiResponse(serializers.ReadyOutput, description="Ask another one."),
+            **refusals(Code.NOT_ACCEPTABLE),
+        },
+        examples=[
+            OpenApiExample("Ready", value=READY, response_only=True, status_codes=[200]),
+            OpenApiExample(
+                "Being taken out",
+                value={**READY, "ready": False, "draining": True},
+                response_only=True,
+                status_codes=[503],
+            ),
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        state = readiness.check_readiness()
+        return Response(serializers.ReadyOutput(state).data, status=200 if state.ready else 503)
 
 
 class LiveView(PublicView):

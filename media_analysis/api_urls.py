@@ -15,7 +15,7 @@ from media_analysis.api import (
     PictureView,
     ReceiptListView,
 )
-from media_analysis.api_health import HealthView, LiveView
+from media_analysis.api_health import HealthView, LiveView, ReadyView
 from media_analysis.api_uploads import UploadListView, UploadView
 from media_analysis.notification_api import (
     NotificationListView,
@@ -59,6 +59,7 @@ urlpatterns = [
     path("receipts/", ReceiptListView.as_view(), name="receipts-api"),
     path("health/", HealthView.as_view(), name="health-api"),
     path("live/", LiveView.as_view(), name="live-api"),
+    path("ready/", ReadyView.as_view(), name="ready-api"),
     path("notifications/", NotificationListView.as_view(), name="notifications-api"),
     path("notifications/state/", NotificationStateView.as_view(), name="notification-state-api"),
     path("notifications/read/", NotificationsReadView.as_view(), name="notifications-read-api"),

@@ -32,7 +32,7 @@ from media_analysis import custody, evidence, safe_http, services
 from media_analysis.case_details import clean_text
 from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
-from media_analysis.signals import analysis_finished
+from media_analysis.signals import analysis_finished, tells_judgement
 from media_analysis.uploads import StagedFile, clean_name
 from ml.contracts import MediaInfo
 
@@ -51,6 +51,7 @@ class Link:
     key: str
 
 
+@tells_judgement("link")
 def submit_link(
     *,
     owner: User,

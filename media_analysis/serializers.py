@@ -844,6 +844,16 @@ def describe_health(state: Health) -> dict[str, Any]:
     }
 
 
+class ReadyOutput(serializers.Serializer[Any]):
+    """What one web process reaches."""
+
+    ready = serializers.BooleanField(help_text="Whether it should be sent requests.")
+    database = serializers.BooleanField(help_text="Whether its database answers.")
+    queue = serializers.BooleanField(help_text="Whether the queue answers; without it, files wait for a little longer.")
+    storage = serializers.BooleanField(help_text="Whether the storage of media answers.")
+    draining = serializers.BooleanField(help_text="Whether it is being taken out of service.")
+
+
 class LiveOutput(serializers.Serializer[Any]):
     """A sign of life."""
 

@@ -29,7 +29,7 @@ from accounts.ids import new_public_id
 from accounts.models import User
 from media_analysis import custody, evidence, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
-from media_analysis.signals import analysis_finished
+from media_analysis.signals import analysis_finished, tells_judgement
 from media_analysis.uploads import StagedFile
 from ml import __version__
 from ml.contracts import MediaInfo, MediaKind
@@ -48,6 +48,7 @@ RESULT_FIELDS = (
 OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR}
 
 
+@tells_judgement("file")
 def submit_media(
     *,
     owner: User,

@@ -12,6 +12,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.http import content_disposition_header
@@ -23,8 +24,8 @@ from django.views.csrf import csrf_failure as default_csrf_failure
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from django.views.defaults import bad_request as default_bad_request
 from django.views.defaults import permission_denied as default_permission_denied
-from django.views.defaults import server_error as default_server_error
 
+from accounts import correlation
 from accounts.answers import answer_error, is_api
 from accounts.errors import Code, SentinelError
 from accounts.outages import answer_outage, is_outage
@@ -74,7 +75,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return answer_outage(request)
     if is_api(request.path):
         return answer_error(request, SentinelError(Code.INTERNAL_ERROR))
-    return default_server_error(request)
+    # The page comes without what others rely on, so that it comes when those are broken.
+    return HttpResponse(render_to_string("500.html", {"request_id": correlation.request_id()}), status=500)
 
 
 @require_GET

@@ -107,6 +107,7 @@ OPERATION_IDS: dict[tuple[str, str], str] = {
     ("get", "/api/v1/models/{name}/"): "get_model",
     ("get", "/api/v1/health/"): "get_health",
     ("get", "/api/v1/live/"): "get_liveness",
+    ("get", "/api/v1/ready/"): "get_readiness",
     ("post", "/users/signup"): "mobile_sign_up",
     ("post", "/users/login"): "mobile_log_in",
     ("post", "/classify"): "mobile_classify",

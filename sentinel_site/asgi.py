@@ -12,10 +12,14 @@ from django.conf import settings  # noqa: E402 -- settings exist only from here 
 
 from media_analysis.health import database_is_there  # noqa: E402
 from sentinel_site.bodies import LimitBody  # noqa: E402
+from sentinel_site.request_ids import GiveRequestId  # noqa: E402
 from sentinel_site.sockets import application as sockets  # noqa: E402
 
-application = LimitBody(
-    ProtocolTypeRouter({"http": django_application, "websocket": sockets}),
-    max_upload_bytes=settings.SENTINEL_MAX_UPLOAD_BYTES,
-    is_ready=database_is_there,
+application = GiveRequestId(
+    LimitBody(
+        ProtocolTypeRouter({"http": django_application, "websocket": sockets}),
+        max_upload_bytes=settings.SENTINEL_MAX_UPLOAD_BYTES,
+        is_ready=database_is_there,
+    ),
+    trust_proxy=settings.SENTINEL_BEHIND_PROXY,
 )

@@ -18,6 +18,7 @@ from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from sentinel_site import logs
 from sentinel_site.environment import (
     new_signing_key,
     new_vapid_key,
@@ -27,6 +28,7 @@ from sentinel_site.environment import (
     read_signing_key,
     vapid_public_key,
 )
+from sentinel_site.metrics import read_readers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -340,6 +342,9 @@ Q_CLUSTER = {
     "log_level": "WARNING",
 }
 
+# Whether a proxy in front says who asks, by which protocol, and under which request id.
+SENTINEL_BEHIND_PROXY = env.bool("SENTINEL_BEHIND_PROXY", default=False)
+
 # API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -353,7 +358,7 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 20,
     "DEFAULT_THROTTLE_CLASSES": ["accounts.throttles.PerUser", "accounts.throttles.PerAddress"],
     # So many proxies in front are believed about the caller's address; without any, nobody is.
-    "NUM_PROXIES": 1 if env.bool("SENTINEL_BEHIND_PROXY", default=False) else 0,
+    "NUM_PROXIES": 1 if SENTINEL_BEHIND_PROXY else 0,
     "EXCEPTION_HANDLER": "accounts.api_errors.handle_exception",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -385,6 +390,7 @@ CORS_EXPOSE_HEADERS = [
     *TUS_HEADERS,
     *("tus-version", "tus-extension", "tus-max-size", "tus-checksum-algorithm", "upload-expires"),
     *("etag", "location", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+    "x-request-id",
 ]
 
 SPECTACULAR_SETTINGS = {
@@ -428,12 +434,12 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if SENTINEL_HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if SENTINEL_HTTPS else "csrftoken"
 CSRF_FAILURE_VIEW = "media_analysis.views.csrf_failure"
 SECURE_SSL_REDIRECT = SENTINEL_HTTPS
+# Machines ask these without a proxy in between.
+SECURE_REDIRECT_EXEMPT = [r"^api/v1/(live|ready|health)/$", r"^metrics$"]
 # A year, as browsers' lists and ASVS want it.
 SECURE_HSTS_SECONDS = env.int("SENTINEL_HSTS_SECONDS", default=31_536_000 if SENTINEL_HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("SENTINEL_BEHIND_PROXY", default=False) else None
-)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SENTINEL_BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 # Whether a domain is built into browsers is for its owner to say, and is hard to take back.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
@@ -451,17 +457,16 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", default="INFO")},
-    "loggers": {
-        "django-q": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        "axes": {"level": "WARNING"},
-        # They tell every step of every report.
-        "weasyprint.progress": {"level": "WARNING"},
-        "fontTools": {"level": "WARNING"},
-    },
-}
+# Watching over it: docs/operations.md. Nothing of this is imported or sent anywhere unless it is asked for.
+LOGGING = logs.configuration(env("LOG_FORMAT", default="line"), env("LOG_LEVEL", default="INFO"))
+SENTINEL_METRICS = read_readers(env.list("SENTINEL_METRICS", default=[]), read_given_secret("SENTINEL_METRICS_TOKEN"))
+if SENTINEL_METRICS:
+    MIDDLEWARE = [
+        "django_prometheus.middleware.PrometheusBeforeMiddleware",
+        *MIDDLEWARE,
+        "django_prometheus.middleware.PrometheusAfterMiddleware",
+    ]
+SENTRY_DSN = read_given_secret("SENTRY_DSN")
+# OpenTelemetry's own library reads the other OTEL_ variables itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+OTEL_SERVICE_NAME = env("OTEL_SERVICE_NAME", default="sentinel")

@@ -10,6 +10,7 @@ from accounts.security_views import admin_log_in
 from media_analysis.views import home
 from sentinel_site import pwa
 from sentinel_site.api_docs import RedocView, SwaggerView, developers
+from sentinel_site.metrics import metrics
 
 admin.site.site_header = _("Sentinel administration")
 admin.site.site_title = _("Sentinel")
@@ -45,5 +46,6 @@ urlpatterns = [
     path("offline/", pwa.offline, name="offline"),
     # Django’s own would not ask for the second factor.
     path("admin/login/", admin_log_in),
+    path("metrics", metrics, name="metrics"),
     path("admin/", admin.site.urls),
 ]

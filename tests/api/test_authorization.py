@@ -259,6 +259,7 @@ TABLE: dict[str, Row] = {
     ),
     # For everybody
     "GET /api/v1/live/": everybody(at("/api/v1/live/")),
+    "GET /api/v1/ready/": everybody(at("/api/v1/ready/")),
     # No worker runs here, which it says with the same body.
     "GET /api/v1/health/": everybody(at("/api/v1/health/"), 503),
     "GET /api/v1/models/": everybody(at("/api/v1/models/")),

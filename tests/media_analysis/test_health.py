@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from media_analysis import health, housekeeping
+from media_analysis import health, housekeeping, readiness
 from media_analysis.models import WorkerState
 from tests.media_analysis.factories import make_analysis, make_done
 from tests.site_process import wait_until
@@ -149,3 +151,49 @@ def test_administrators_see_the_workers_and_the_queue(as_admin: Client, owner: U
     assert "host:1" in page
     assert "1 waiting, 0 running" in page
     assert as_admin.get("/admin/media_analysis/resumableupload/").status_code == 200
+
+
+@pytest.fixture
+def data_folder(settings: Any, tmp_path: Path) -> Path:
+    settings.DATA_DIR = tmp_path
+    return tmp_path
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_web_process_is_ready_until_it_is_taken_out_of_service(data_folder: Path) -> None:
+    answer = Client().get("/api/v1/ready/")
+    assert answer.status_code == 200
+    assert answer.json() == {"ready": True, "database": True, "queue": True, "storage": True, "draining": False}
+    (data_folder / readiness.DRAIN_FILE).touch()
+    answer = Client().get("/api/v1/ready/")
+    assert answer.status_code == 503
+    assert answer.json()["draining"] is True
+
+
+@pytest.mark.parametrize(("missing", "ready"), [("database", False), ("storage", False), ("queue", True)])
+def test_it_is_not_ready_without_what_requests_need(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch, missing: str, ready: bool
+) -> None:
+    def away() -> None:
+        raise ConnectionError("gone")
+
+    asks = dict.fromkeys(readiness.ASKS, lambda: None) | {missing: away}
+    monkeypatch.setattr(readiness, "ASKS", asks)
+    state = readiness.check_readiness()
+    assert getattr(state, missing) is False
+    assert state.ready is ready
+
+
+def test_what_hangs_is_not_waited_for(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(readiness, "SECONDS", 0.1)
+    monkeypatch.setattr(readiness, "ASKS", dict.fromkeys(readiness.ASKS, lambda: None) | {"storage": go_on.wait})
+    begun = time.monotonic()
+    states = [readiness.check_readiness() for _ in range(3)]
+    assert time.monotonic() - begun < 2
+    assert [state.ready for state in states] == [False] * 3
+    assert all(state.database for state in states)
+    # It was asked once, not once for each time that somebody wanted to know.
+    go_on.set()
+    monkeypatch.setattr(readiness, "SECONDS", 10)
+    assert readiness.check_readiness().ready

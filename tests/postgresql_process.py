@@ -20,18 +20,19 @@ USER = "sentinel"
 
 
 class PostgresqlProcess:
-    """A server with its data below ``folder``, listening on a port of the loopback address.
+    """A server with its data below ``folder``, listening on a port of ``address``.
 
     It keeps what was committed across :meth:`kill` and :meth:`start`, unless the machine itself loses power: what is
     thrown away after the test need not reach the disk.
     """
 
-    def __init__(self, folder: Path, *, max_connections: int = 100) -> None:
+    def __init__(self, folder: Path, *, max_connections: int = 100, address: str = "127.0.0.1") -> None:
         self.programs = find_programs()
         self.folder = folder
         self.max_connections = max_connections
+        self.address = address
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.bind((address, 0))
             self.port = free.getsockname()[1]
         folder.mkdir(parents=True, exist_ok=True)
         # The server refuses to run as root.
@@ -40,15 +41,18 @@ class PostgresqlProcess:
             shutil.chown(folder, "postgres", "postgres")
             _let_others_through(folder)
         self._run("initdb", "-U", USER, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
+        with (folder / "data/pg_hba.conf").open("a") as rules:
+            # Also who comes from other hosts of a network made for a test.
+            rules.write("host all all samenet trust\n")
 
     def url(self, name: str = "postgres") -> str:
         """What ``DATABASE_URL`` is for the database ``name``."""
-        return f"postgres://{USER}@127.0.0.1:{self.port}/{name}"
+        return f"postgres://{USER}@{self.address}:{self.port}/{name}"
 
     def start(self) -> None:
         """Returns when it takes connections, after a kill also when it has recovered."""
         options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off "
+            f"-p {self.port} -c listen_addresses={self.address} -c unix_socket_directories='' -c fsync=off "
             f"-c max_connections={self.max_connections}"
         )
         self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")
@@ -81,7 +85,7 @@ class PostgresqlProcess:
 
     def answers(self) -> bool:
         """Whether it takes connections just now."""
-        command = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [self.programs / "pg_isready", "-q", "-h", self.address, "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
     def is_running(self) -> bool:
@@ -103,9 +107,11 @@ def find_programs() -> Path:
 
 
 @contextmanager
-def running_postgresql(folder: Path, *, max_connections: int = 100) -> Iterator[PostgresqlProcess]:
+def running_postgresql(
+    folder: Path, *, max_connections: int = 100, address: str = "127.0.0.1"
+) -> Iterator[PostgresqlProcess]:
     """A server that was just started, and is stopped at the end. Skips the test where PostgreSQL is not installed."""
-    server = PostgresqlProcess(folder, max_connections=max_connections)
+    server = PostgresqlProcess(folder, max_connections=max_connections, address=address)
     server.start()
     try:
         yield server

@@ -69,12 +69,12 @@ class S3Server:
 
 
 @contextmanager
-def running_s3(port: int = 0, bucket: str = BUCKET) -> Iterator[S3Server]:
-    """A server of one's own on a loopback port, gone afterwards."""
+def running_s3(port: int = 0, bucket: str = BUCKET, address: str = "127.0.0.1") -> Iterator[S3Server]:
+    """A server of one's own on a port of this address, gone afterwards."""
     port = port or free_port()
-    command = [sys.executable, "-m", "tests.s3_server", "--port", str(port), "--bucket", bucket]
+    command = [sys.executable, "-m", "tests.s3_server", "--address", address, "--port", str(port), "--bucket", bucket]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    server = S3Server(f"http://127.0.0.1:{port}", bucket)
+    server = S3Server(f"http://{address}:{port}", bucket)
     try:
         wait_until(lambda: process.poll() is not None or _is_ready(server), seconds=60, what="the S3 server to answer")
         if process.poll() is not None:
@@ -229,6 +229,7 @@ class BadProxy:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run an S3 server in memory, for tests.")
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bucket", default=BUCKET)
     asked = parser.parse_args()
@@ -236,9 +237,9 @@ def main() -> None:
     os.environ.update(CREDENTIALS)
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=asked.port, verbose=False)
+    server = ThreadedMotoServer(ip_address=asked.address, port=asked.port, verbose=False)
     server.start()
-    S3Server(f"http://127.0.0.1:{asked.port}", asked.bucket).client().create_bucket(
+    S3Server(f"http://{asked.address}:{asked.port}", asked.bucket).client().create_bucket(
         Bucket=asked.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     stop = threading.Event()

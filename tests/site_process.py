@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,15 +25,33 @@ BOUNDARY = "----------a7c3f1e5b9d24680"
 PASSWORD = "a long and unlikely one"
 
 
-class SiteProcess:
-    """The site under test. ``data`` is its data folder; the processes write their output to files there."""
+def free_port(address: str = "127.0.0.1") -> int:
+    with socket.socket() as free:
+        free.bind((address, 0))
+        port: int = free.getsockname()[1]
+    return port
 
-    def __init__(self, data: Path, **environment: str) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a site runs: what its web server listens at, and what command lines on that host begin with."""
+
+    address: str
+    port: int
+    within: Sequence[str] = ()
+
+
+class SiteProcess:
+    """The site under test. ``data`` is its data folder; the processes write their output to files there.
+
+    Without a ``place`` it is on a free port of this machine.
+    """
+
+    def __init__(self, data: Path, place: Place | None = None, /, **environment: str) -> None:
         self.data = data
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.place = place or Place("127.0.0.1", free_port())
+        self.port = self.place.port
+        self.url = f"http://{self.place.address}:{self.port}"
         self.environment = {
             **os.environ,
             "SENTINEL_DATA_DIR": str(data),
@@ -47,7 +66,7 @@ class SiteProcess:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def manage(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "manage.py", *arguments]
+        command = [*self.place.within, sys.executable, "manage.py", *arguments]
         return subprocess.run(
             command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True, **options
         )
@@ -57,21 +76,28 @@ class SiteProcess:
         self.manage("collectstatic", "--no-input", "--verbosity", "0")
 
     def start_web(self) -> None:
+        self.launch_web()
+        self.wait_for_web()
+
+    def launch_web(self) -> None:
+        """Start it and don't wait."""
         self._start(
             "web",
             "uvicorn",
             "sentinel_site.asgi:application",
-            *("--host", "127.0.0.1", "--port", str(self.port), "--lifespan", "off", "--log-level", "warning"),
-            *("--http", "sentinel_site.http_server:BoundedHttp", "--no-server-header"),
+            *("--host", self.place.address, "--port", str(self.port), "--lifespan", "off", "--log-level", "warning"),
             *("--ws-max-size", "65536", "--ws-per-message-deflate", "false", "--timeout-graceful-shutdown", "5"),
+            *("--http", "sentinel_site.http_server:BoundedHttp", "--no-server-header"),
         )
+
+    def wait_for_web(self) -> None:
         wait_until(self._answers, seconds=30, what="the web server to answer")
 
     def start_worker(self) -> None:
         self._start("worker", "django", "run_worker")
 
     def _start(self, name: str, module: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", module, *arguments]
+        command = [*self.place.within, sys.executable, "-m", module, *arguments]
         with (self.data / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -159,7 +185,7 @@ class Member:
         )
         assert answer.url.endswith("/analyses/new/"), answer.text
 
-    def upload(self, path: Path) -> requests.Response:
+    def upload(self, path: Path, headers: Mapping[str, str] | None = None) -> requests.Response:
         """Send a file as a browser does, a piece at a time."""
         with path.open("rb") as file:
             body = MultipartBody(file, path.name)
@@ -167,7 +193,11 @@ class Member:
             return self.session.post(
                 f"{self.site.url}/api/v1/analyses/",
                 data=body,
-                headers={"X-CSRFToken": token, "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+                headers={
+                    "X-CSRFToken": token,
+                    "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+                    **(headers or {}),
+                },
                 timeout=600,
             )
 

@@ -15,6 +15,7 @@ from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import Error
 from django.utils.module_loading import import_string
 
 from accounts import sessions
@@ -56,7 +57,12 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         # Accepted first: only then the reason of a refusal reaches a browser.
         await self.accept()
-        analysis, code = await self._find()
+        try:
+            analysis, code = await self._find()
+        except Error:
+            # The page comes again by itself.
+            logger.warning("The live view cannot reach the database", exc_info=True)
+            analysis, code = None, BROKEN
         if analysis is None or self.user is None:
             await self.close(code)
             return
@@ -121,9 +127,14 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 if not isinstance(message, bytes) and message["type"] == "finished":
                     return NORMAL
             if now - checked_at >= CHECK_SECONDS:
-                analysis, code = await self._find()
-                if analysis is None:
-                    return code
+                try:
+                    analysis, code = await self._find()
+                except Error:
+                    # There is nothing to be seen meanwhile either: ask again when there may be.
+                    logger.warning("The live view cannot reach the database", exc_info=True)
+                else:
+                    if analysis is None:
+                        return code
                 checked_at = now
             if message is None:
                 rest = min(HEARTBEAT_SECONDS - (now - sent_at), CHECK_SECONDS - (now - checked_at))

@@ -95,10 +95,20 @@ class IdleWatch:
         )
 
 
+_quiet_until = 0.0
+
+
+def database_was_away() -> None:
+    """Let heartbeats come again before anybody is missed: while the database is away, nobody can be heard."""
+    global _quiet_until  # noqa: PLW0603 -- one for each process
+    _quiet_until = time.monotonic() + settings.SENTINEL_STALLED_AFTER_SECONDS
+
+
 def tidy_up() -> None:
     """One round of what has to be done every few seconds."""
-    services.requeue_stalled()
-    links.recover_lost()
+    if time.monotonic() >= _quiet_until:
+        services.requeue_stalled()
+        links.recover_lost()
     services.complete_deletions()
     account_deletion.erase_closed_accounts()
     notifications.announce_missed()

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypedDict
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.urls import reverse
 from redis.exceptions import RedisError
 
@@ -335,7 +335,7 @@ class Hub:
                 pause = READ_EVERY_SECONDS if self._ear is None else READ_NUDGED_EVERY_SECONDS
                 try:
                     await self._read()
-                except DatabaseError:
+                except Error:
                     logger.warning("The live view cannot reach the database", exc_info=True)
                     await self._in_thread(close_connection)
                     await asyncio.sleep(AFTER_ERROR_SECONDS)

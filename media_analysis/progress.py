@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from types import TracebackType
 
 from django.conf import settings
-from django.db import connection
+from django.db import Error, connection
 from django.utils import timezone
 
+from accounts.outages import is_outage
 from media_analysis.models import Analysis
+
+logger = logging.getLogger(__name__)
 
 # Writing more often than this makes nothing look smoother.
 MIN_INTERVAL_SECONDS = 0.25
+# While the database is away, an analysis does not stand still for each try to reach it.
+AWAY_SECONDS = 2.0
 
 
 class AnalysisTaken(Exception):
@@ -23,19 +29,23 @@ class AnalysisTaken(Exception):
 class ProgressReporter:
     """Writes stage and percentage of one claimed analysis, and a heartbeat while it is entered.
 
-    Calling it raises :class:`AnalysisTaken` once the row no longer belongs to this try.
+    Calling it raises :class:`AnalysisTaken` once the row no longer belongs to this try. While the database is away it
+    goes on as if it did: whoever finishes it will see.
     """
 
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
         self._last_stage = ""
         self._last_time = 0.0
+        self._away_until = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __call__(self, stage: str, share: float) -> None:
         now = time.monotonic()
         if stage == self._last_stage and now - self._last_time < MIN_INTERVAL_SECONDS:
+            return
+        if now < self._away_until:
             return
         self._last_stage, self._last_time = stage, now
         # 100 is kept for a finished analysis.
@@ -67,4 +77,12 @@ class ProgressReporter:
             status=Analysis.Status.RUNNING,
             claim_token=self._analysis.claim_token,
         )
-        return bool(rows.update(heartbeat_at=timezone.now(), **fields))
+        try:
+            return bool(rows.update(heartbeat_at=timezone.now(), **fields))
+        except Error as error:
+            if not is_outage(error):
+                raise
+            logger.warning("Analysis %s goes on without the database: %s", self._analysis, type(error).__name__)
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            connection.close()
+            return True

@@ -27,6 +27,7 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
+from accounts.outages import insist, is_outage
 from media_analysis import custody, evidence, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
@@ -44,6 +45,8 @@ RESULT_FIELDS = (
     *("timestamps", "detector", "detector_version", "weights_sha256", "software_version", "result", "seconds"),
 )
 
+# So long a worker keeps a result that it cannot write because the database is away.
+DATABASE_PATIENCE_SECONDS = 600.0
 # Failures of ours, not of the file: what was spent on them is given back.
 OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR}
 
@@ -102,6 +105,9 @@ def submit_media(
             # Robust: the analysis is accepted now, and housekeeping tells a queue that could not be told.
             transaction.on_commit(lambda: enqueue(analysis), robust=True)
     except BaseException as error:
+        if is_outage(error):
+            # Nobody knows whether the commit was done. What no row names after all, housekeeping sweeps.
+            raise
         default_storage.delete(name)
         # Where transactions mean nothing, what was written and spent has to be undone by hand.
         Media.objects.filter(public_id=media_id, file=name).delete()
@@ -169,6 +175,18 @@ def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mappin
     False if the analysis was taken from this try, or deleted, in the meantime: then nothing is changed.
     """
     names = evidence.store(analysis, pictures)
+    finished = insist(
+        lambda: _write_result(analysis, result, names), seconds=DATABASE_PATIENCE_SECONDS, what=f"Analysis {analysis}"
+    )
+    if not finished:
+        evidence.discard_try(analysis)
+        return False
+    # Robust: the result stands, and what a receiver could not do housekeeping makes up.
+    analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
+    return True
+
+
+def _write_result(analysis: Analysis, result: dict[str, Any], names: list[str]) -> bool:
     now = timezone.now()
     with transaction.atomic():
         finished = _owned(analysis).update(
@@ -202,12 +220,11 @@ def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mappin
                 outcome=result["outcome"],
                 detector=f"{result['detector']} {result['detector_version']}",
             )
-    if not finished:
-        evidence.discard_try(analysis)
-        return False
-    # Robust: the result stands, and what a receiver could not do housekeeping makes up.
-    analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
-    return True
+    if finished:
+        return True
+    # It may stand already: with a connection, the answer to a commit is lost too.
+    written = Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.DONE).values_list("evidence", "seconds")
+    return (names, result["seconds"]) in [(list(evidence_names), seconds) for evidence_names, seconds in written]
 
 
 def adopt_result(analysis: Analysis, earlier: Analysis) -> bool:

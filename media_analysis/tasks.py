@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from django.conf import settings
 
 from accounts.errors import Code
+from accounts.outages import insist
 from media_analysis import evidence, health, live, services
 from media_analysis.models import Analysis, Media
 from media_analysis.progress import AnalysisTaken, ProgressReporter
@@ -24,13 +25,15 @@ from ml.inference import analyze
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # Pixels; large enough for the search for faces to go through its first network.
 WARM_UP_SIDE = 256
 
 
 def run_analysis(pk: int) -> None:
     """Examine the analysis with this key, unless another worker has it or had it. Safe to deliver more than once."""
-    analysis = services.claim_analysis(pk)
+    analysis = _insist(lambda: services.claim_analysis(pk))
     if analysis is None:
         logger.info("Analysis %s is not waiting: nothing to do", pk)
         return
@@ -43,11 +46,16 @@ def run_analysis(pk: int) -> None:
         evidence.discard_try(analysis)
     except AnalysisError as error:
         logger.warning("Analysis %s failed: %s", analysis, error)
-        services.fail_analysis(analysis, Code(error.code))
+        code = Code(error.code)
+        _insist(lambda: services.fail_analysis(analysis, code))
     except Exception:
         logger.exception("Analysis %s broke off on try %s", analysis, analysis.attempts)
-        services.release_analysis(analysis, Code.INTERNAL_ERROR)
+        _insist(lambda: services.release_analysis(analysis, Code.INTERNAL_ERROR))
     live.nudge(analysis)
+
+
+def _insist(work: Callable[[], T]) -> T:
+    return insist(work, seconds=services.DATABASE_PATIENCE_SECONDS, what="The worker")
 
 
 def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict[str, Any], dict[str, bytes]]:

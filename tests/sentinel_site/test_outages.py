@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db import InterfaceError, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import DatabaseErrorWrapper
 from django.test import Client
+from django.utils import timezone
 
 from accounts import outages, tokens
 from accounts.errors import Code
 from accounts.models import User
-from media_analysis import health
+from media_analysis import custody, health, housekeeping, services
+from media_analysis.management.commands import run_worker
 from media_analysis.middleware import OVERSIZED_FLAG, REFUSED_FLAG
-from media_analysis.models import Analysis, Media
+from media_analysis.models import Analysis, Media, Submission
+from media_analysis.progress import ProgressReporter
+from media_analysis.uploads import StagedFile
 from sentinel_site import bodies
 from sentinel_site.bodies import LimitBody
-from tests.media_analysis.factories import make_done
+from tests.media_analysis.factories import a_result, make_analysis, make_done
 
 FORM = b"multipart/form-data; boundary=x"
 
@@ -239,3 +246,78 @@ def test_nothing_is_half_done_where_it_breaks_off_in_the_middle(owner: User, as_
     # It is marked, so that it is gone for its owner, and housekeeping completes it.
     assert Media.objects.get().deleted_at is not None
     assert Analysis.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_keeps_its_result_until_it_can_be_written(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "PAUSE_SECONDS", 0.01)
+    claimed = services.claim_analysis(make_analysis(owner).pk)
+    assert claimed is not None
+    with ProgressReporter(claimed) as report_progress:
+        with database_away():
+            # It goes on as if nothing were, and heartbeats go on after it.
+            report_progress("judging", 0.5)
+            report_progress("concluding", 0.9)
+            assert report_progress._write()
+        real = services._write_result
+        lost = [OperationalError("server closed the connection unexpectedly")] * 2
+
+        def write(*arguments: Any) -> bool:
+            if len(lost) > 1:
+                # Nothing was written.
+                raise lost.pop()
+            written = real(*arguments)
+            if lost:
+                # It was, and the answer to the commit got lost.
+                raise lost.pop()
+            return written
+
+        monkeypatch.setattr(services, "_write_result", write)
+        assert services.finish_analysis(claimed, a_result(), {"frame-9.jpg": b"jpeg"})
+    done = Analysis.objects.get()
+    assert (done.status, done.attempts) == ("done", 1)
+    assert default_storage.exists(done.evidence[0])
+    # Written once: who tries again with something else has lost it.
+    assert not services.finish_analysis(claimed, a_result(seconds=9.0), {"frame-9.jpg": b"other"})
+    assert custody.events_of(done.media.public_id).filter(event=custody.Event.ANALYSED).count() == 1
+
+
+def test_after_an_outage_nobody_is_missed_at_once(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = make_analysis(owner)
+    assert services.claim_analysis(running.pk)
+    Analysis.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
+    monkeypatch.setattr(housekeeping, "_quiet_until", 0.0)
+    with database_away(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_worker.connections, "close_all", lambda: None)
+        beat, watch = health.WorkerBeat(), housekeeping.IdleWatch()
+        assert run_worker.look_after(beat, watch, 1e12) == (1e12, False)
+    housekeeping.tidy_up()
+    running.refresh_from_db()
+    assert running.status == "running"
+    monkeypatch.setattr(housekeeping, "_quiet_until", 0.0)
+    housekeeping.tidy_up()
+    running.refresh_from_db()
+    assert running.status == "queued"
+
+
+def test_what_may_have_been_accepted_keeps_its_file(owner: User, clip: Path, settings: Any, tmp_path: Path) -> None:
+    """A connection that is lost at the commit leaves it open whether the row is there: then the file has to be."""
+    path = tmp_path / "staged"
+    path.write_bytes(clip.read_bytes())
+    staged = StagedFile(path=path, name="clip.mp4", size=path.stat().st_size, sha256="a" * 64, md5="b" * 32)
+
+    def lose(*_: object, **__: object) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("media_analysis.services.Analysis.objects.create", lose)
+        with pytest.raises(OperationalError):
+            services.submit_media(owner=owner, source=Submission.Source.WEB, staged=staged)
+    assert len(list(Path(settings.MEDIA_ROOT).rglob("original"))) == 1
+    # This time it was not: nothing names it, and after an hour housekeeping takes it away.
+    assert not Media.objects.exists()
+    (stored,) = Path(settings.MEDIA_ROOT).rglob("original")
+    long_ago = time.time() - 7200
+    os.utime(stored, (long_ago, long_ago))
+    housekeeping.sweep_abandoned_files()
+    assert not stored.exists()

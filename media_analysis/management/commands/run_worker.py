@@ -11,11 +11,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.utils.module_loading import import_string
 from django_q.cluster import Cluster
 from django_q.signals import post_spawn
 
+from accounts.outages import insist
 from accounts.services import forget_ended
 from media_analysis import deliveries, fetching, health, housekeeping, services, signals
 
@@ -40,7 +41,8 @@ class Command(BaseCommand):
         if sys.platform == "linux":
             os.register_at_fork(after_in_child=die_with_parent)
         post_spawn.connect(warm_up, dispatch_uid="media_analysis.run_worker")
-        services.tell_queue_again()
+        # Started together with the database, which may take longer.
+        insist(services.tell_queue_again, seconds=services.DATABASE_PATIENCE_SECONDS, what="The worker's start")
         # A connection must not be shared with the processes that are forked now.
         connections.close_all()
         beat = health.WorkerBeat.begin()
@@ -85,9 +87,10 @@ def look_after(beat: health.WorkerBeat, watch: housekeeping.IdleWatch, next_swee
             housekeeping.sweep_expired()
             forget_ended()
             next_sweep = time.monotonic() + SWEEP_SECONDS
-    except DatabaseError:
+    except Error:
         # The database may be away for a moment; the next round tries again.
         logger.exception("Housekeeping could not reach the database")
+        housekeeping.database_was_away()
     finally:
         connections.close_all()
     return next_sweep, stuck

@@ -18,7 +18,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql check format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-mongodb check format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -65,6 +65,9 @@ test-browser: setup-dev messages ## Run the tests in Chromium
 test-postgresql: setup-dev messages ## Run the tests of the application on a PostgreSQL server of their own
 	scripts/test_on_postgresql
 
+test-mongodb: setup-dev messages ## Run the tests of the application on a server of their own that speaks MongoDB's protocol
+	scripts/test_on_mongodb
+
 check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
 	ruff format --check .
 	ruff check .
@@ -73,6 +76,7 @@ check: setup-dev ## Format, lint, types, layers, migrations, translations, schem
 	djlint --check --lint --quiet templates
 	python manage.py check --fail-level WARNING
 	python manage.py makemigrations --check --dry-run
+	DATABASE_URL="mongodb://127.0.0.1:9/none?serverSelectionTimeoutMS=1" python manage.py makemigrations --check --dry-run
 	@mkdir -p build
 	python manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
 	diff -u docs/openapi.yaml build/openapi.yaml

@@ -169,7 +169,7 @@ def find_earlier(owner: User, url: str, cut: Cut | None = None, kind: Media.Kind
     )
     if kind:
         analyses = analyses.filter(media__kind=kind)
-    return analyses.order_by("-id").first()
+    return analyses.order_by("-created_at", "-id").first()
 
 
 def cut_of(link: LinkSource) -> Cut | None:
@@ -183,7 +183,10 @@ def claim_waiting() -> Analysis | None:
     for pk in list(waiting.order_by("created_at").values_list("pk", flat=True)[:CLAIM_AMONG]):
         token = new_public_id()
         now = timezone.now()
-        claimed = waiting.filter(pk=pk).update(
+        # No condition on another table: that would be no single update on MongoDB.
+        claimed = Analysis.objects.filter(
+            pk=pk, status=Analysis.Status.QUEUED, stage=Analysis.Stage.FETCHING, claim_token=""
+        ).update(
             claim_token=token,
             worker=f"{socket.gethostname()}:{os.getpid()}",
             attempts=F("attempts") + 1,
@@ -202,8 +205,9 @@ def report_progress(analysis: Analysis, percent: int | None = None) -> bool:
     100 is kept for a finished analysis.
     """
     fields = {} if percent is None else {"progress": min(max(percent, 0), 99)}
-    owned = _owned(analysis).filter(media__deleted_at__isnull=True)
-    return bool(owned.update(heartbeat_at=timezone.now(), **fields))
+    if not Media.objects.filter(pk=analysis.media_id, deleted_at__isnull=True).exists():
+        return False
+    return bool(_owned(analysis).update(heartbeat_at=timezone.now(), **fields))
 
 
 def note_origin(analysis: Analysis, *, name: str = "", **origin: Any) -> None:

@@ -84,7 +84,7 @@ def mark_read(user: User, public_id: str) -> None:
     notification = notifications_of(user).filter(public_id=public_id).first()
     if notification is None:
         raise SentinelError(Code.NOT_FOUND)
-    unread_of(user).filter(pk=notification.pk).update(read_at=timezone.now())
+    Notification.objects.filter(pk=notification.pk, read_at__isnull=True).update(read_at=timezone.now())
 
 
 def mark_all_read(user: User) -> int:

@@ -18,7 +18,7 @@ from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from sentinel_site import logs
+from sentinel_site import databases, logs
 from sentinel_site.environment import (
     new_signing_key,
     new_vapid_key,
@@ -122,18 +122,15 @@ TEMPLATES = [
 ]
 
 # Databases
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'sentinel.sqlite3'}")}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Readers go on while one writes (WAL), a writer takes its lock at the start instead of failing half-way
-    # (IMMEDIATE), and waits for the other writer. Commits reach the disk before they are answered (FULL).
-    DATABASES["default"]["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-    }
-    # In a file for tests too: a database in memory that threads share has other locks, which do not wait.
-    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASE_STATEMENT_SECONDS = env.float("DATABASE_STATEMENT_SECONDS", default=60.0)
+DATABASES = {
+    "default": databases.read(
+        env("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'sentinel.sqlite3'}"), DATA_DIR, DATABASE_STATEMENT_SECONDS
+    )
+}
+INSTALLED_APPS = [*databases.engine_apps(DATABASES["default"]), *INSTALLED_APPS]
+DEFAULT_AUTO_FIELD = databases.key_field(DATABASES["default"])
+MIGRATION_MODULES = databases.migration_modules(DATABASES["default"])
 
 # Accounts
 AUTH_USER_MODEL = "accounts.User"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from accounts.models import User
@@ -11,6 +12,11 @@ from tests.media_factory import make_image, make_video
 from tests.site_process import prepare_data
 
 PASSWORD = "a long and unlikely one"
+
+if connection.vendor == "mongodb":
+    from tests import on_mongodb
+
+    on_mongodb.empty_quickly()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,8 @@ for (const link of document.querySelectorAll("[data-report]")) {
   const status = document.createElement("span");
   status.setAttribute("role", "status");
   status.className = "muted";
-  link.after(" ", status);
+  // Empty most of the time: between two buttons it would be a gap.
+  link.parentElement.append(status);
   link.addEventListener("click", async (event) => {
     if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();

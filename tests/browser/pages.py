@@ -96,7 +96,7 @@ def fill_site(site: Site, page: Page, folder: Path) -> list[View]:
         View("check", "/check/", signed_in=False),
         View("offline", "/offline/", signed_in=False),
         View("not-found", "/nothing/", signed_in=False),
-        View("empty-history", "/analyses/?q=nothing"),
+        View("empty-history", "/analyses/?name=nothing-of-this-name"),
         View("classify", "/analyses/new/"),
         View("history", "/analyses/"),
         View("account", "/accounts/"),
@@ -117,19 +117,51 @@ def fill_site(site: Site, page: Page, folder: Path) -> list[View]:
         View("delete", link(page, site, r"/media/\w+/delete/")),
         View("feedback", f"{path}feedback/"),
     ]
-    found += case_pages(page, site)
+    found += [*case_pages(page, site), failed_link(page, site)]
     site.stop_worker()
     found.append(View("waiting", examine(page, site, clips["result-video"], "face.mp4", wait=False)))
     return found
 
 
 def case_pages(page: Page, site: Site) -> list[View]:
-    """Those of a new case."""
+    """Those of a new case, and of the same with files, a note and an invitation."""
     page.goto(f"{site.url}/cases/new/")
     page.get_by_label("Title").fill(LONG_NAME.removesuffix(".mp4"))
     page.get_by_role("main").locator("[type=submit]").click()
     page.wait_for_url(re.compile(r"/cases/[0-9a-f]{24}/"))
-    return [View("cases", "/cases/"), View("case-new", "/cases/new/"), View("case", page.url.removeprefix(site.url))]
+    case = page.url.removeprefix(site.url)
+    page.get_by_role("link", name="Add examined files").click()
+    for box in page.get_by_role("checkbox").all()[:2]:
+        box.check()
+    page.get_by_role("main").locator("[type=submit]").click()
+    page.get_by_label("New note").fill("Asked the complainant for the original file.\nSeen by the duty officer.")
+    page.get_by_role("button", name="Add the note").click()
+    page.get_by_label("User name or e-mail address").fill("a-colleague-with-a-rather-long-address@police.example.org")
+    page.get_by_role("button", name="Invite").click()
+    page.goto(f"{site.url}/cases/new/")
+    page.get_by_label("Title").fill("Empty")
+    page.get_by_role("main").locator("[type=submit]").click()
+    page.wait_for_url(re.compile(r"/cases/[0-9a-f]{24}/"))
+    return [
+        View("cases", "/cases/"),
+        View("case-new", "/cases/new/"),
+        View("case", case),
+        View("case-empty", page.url.removeprefix(site.url)),
+        View("case-files", f"{case}files/"),
+        View("case-edit", f"{case}edit/"),
+        View("case-delete", f"{case}delete/"),
+        View("classify-for-a-case", f"/analyses/new/?case={case.split('/')[2]}"),
+    ]
+
+
+def failed_link(page: Page, site: Site) -> View:
+    """The page of a link behind which there is nothing."""
+    page.goto(f"{site.url}/analyses/new/")
+    page.locator("[name=link]").fill("https://missing.invalid/clip.mp4")
+    page.locator("form[data-upload]").get_by_role("button", name="Examine").click()
+    page.wait_for_url(re.compile(r"/analyses/[0-9a-f]{24}/"))
+    page.get_by_role("button", name="Try again").wait_for(timeout=60_000)
+    return View("failed-link", page.url.removeprefix(site.url))
 
 
 def link(page: Page, site: Site, pattern: str) -> str:

@@ -102,6 +102,9 @@ def fill_site(site: Site, page: Page, folder: Path) -> list[View]:
         View("account", "/accounts/"),
         View("password-change", "/accounts/password/"),
         View("delete-account", "/accounts/delete/"),
+        View("security", "/accounts/security/"),
+        View("code-app", "/accounts/security/code-app/"),
+        View("confirm", "/accounts/confirm/"),
         View("notifications", "/notifications/"),
     ]
     for name, clip in clips.items():

@@ -7,6 +7,8 @@ translation in any language.
 from __future__ import annotations
 
 import re
+import time
+from base64 import b32decode
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,10 +20,13 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from django.test import Client
 from django.urls import reverse
+from django_otp.oath import hotp
 
-from accounts.models import User
+from accounts import second_factor, tokens
+from accounts.models import Passkey, User
 from media_analysis import cards, cases, custody, services
 from media_analysis.models import Analysis, CaseRole, Media
+from tests.conftest import PASSWORD
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_feedback, make_media
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +183,9 @@ def test_pages_for_everybody_have_no_unmarked_text(client: Client, path: str) ->
         "/accounts/x/",
         "/accounts/password/",
         "/accounts/password/done/",
+        "/accounts/security/",
+        "/accounts/security/code-app/",
+        "/accounts/confirm/",
         "/notifications/",
         "/cases/",
         "/cases/new/",
@@ -188,6 +196,20 @@ def test_pages_of_a_user_have_no_unmarked_text(as_owner: Client, owner: User, pa
         if analysis.status == Analysis.Status.DONE:
             make_feedback(analysis, comment="")
     assert unmarked(as_owner.get(path).content.decode()) == []
+
+
+@pytest.mark.usefixtures("_pseudo")
+def test_pages_about_a_second_factor_have_no_unmarked_text(as_owner: Client, client: Client, owner: User) -> None:
+    code = str(hotp(b32decode(second_factor.begin_totp(owner)), int(time.time()) // 30)).zfill(6)
+    pages = [as_owner.post("/accounts/security/code-app/", {"code": code})]
+    tokens.log_in(owner, device="clip")
+    Passkey.objects.create(user=owner, name="clip", credential_digest="c")
+    pages.append(as_owner.get("/accounts/security/"))
+    client.post("/accounts/login/", {"username": "owner", "password": PASSWORD})
+    pages += [client.get("/accounts/login/code/"), client.post("/accounts/login/code/", {"code": "c"})]
+    for number, page in enumerate(pages):
+        texts = re.sub(r"\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b", "", page.content.decode())
+        assert unmarked(texts) == [], number
 
 
 @pytest.mark.usefixtures("_pseudo")

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from accounts.answers import error_body
-from accounts.errors import Code, SentinelError
+from accounts.errors import Code, SentinelError, is_disk_full
 from accounts.outages import is_outage, unavailable
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,9 @@ def _translate(error: Exception, context: dict[str, Any]) -> SentinelError:  # n
             return SentinelError(Code.INVALID_FIELD, errors=field_errors(error.detail))
         case exceptions.ParseError() | SuspiciousOperation():
             return SentinelError(Code.INVALID_FIELD)
+        case OSError() if is_disk_full(error):
+            logger.error("A disk is full", exc_info=error)
+            return SentinelError(Code.STORAGE_FULL, headers={"Retry-After": "60"})
     return unavailable() if is_outage(error) else SentinelError(Code.INTERNAL_ERROR)
 
 

@@ -6,6 +6,7 @@ The machine names are part of the published API. A user only ever sees the text 
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from typing import Any
 
@@ -58,6 +59,9 @@ class Code(StrEnum):
     REPORTS_BUSY = "reports_busy"
     TOO_SLOW = "too_slow"
     UNAVAILABLE = "unavailable"
+    STORAGE_FULL = "storage_full"
+    STORAGE_AWAY = "storage_unavailable"
+    FILE_DAMAGED = "stored_file_damaged"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -106,6 +110,9 @@ STATUS: dict[Code, int] = {
     Code.REPORTS_BUSY: 503,
     Code.TOO_SLOW: 408,
     Code.UNAVAILABLE: 503,
+    Code.STORAGE_FULL: 503,
+    Code.STORAGE_AWAY: 503,
+    Code.FILE_DAMAGED: 500,
     Code.INTERNAL_ERROR: 500,
 }
 
@@ -161,8 +168,16 @@ TEXTS: dict[Code, Promise] = {
     Code.UNAVAILABLE: _(
         "The site cannot reach its database just now. What was accepted is kept. Try again in a moment."
     ),
+    Code.STORAGE_FULL: _("There is no room for more files just now. Nothing was counted: try again in a few minutes."),
+    Code.STORAGE_AWAY: _("Files cannot be reached just now. Nothing was lost or counted: try again in a few minutes."),
+    Code.FILE_DAMAGED: _(
+        "The file kept here is no longer as it was received, so it was not examined. Upload it once more."
+    ),
     Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),
 }
+
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class SentinelError(Exception):
@@ -198,6 +213,11 @@ class SentinelError(Exception):
         if self._text is not None:
             return str(self._text) % self.params if self.params else str(self._text)
         return text_of(self.code, **self.params)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an OSError says that a disk, or one's share of it, has no room left."""
+    return isinstance(error, OSError) and error.errno in _DISK_FULL
 
 
 def text_of(code: Code | str, **params: Any) -> str:

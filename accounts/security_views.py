@@ -375,9 +375,7 @@ def _log_in(request: HttpRequest, user: User, factor: Factor) -> HttpResponse:
     sessions.mark_verified(request, factor)
     left = second_factor.recovery_codes_left(user)
     if factor is Factor.RECOVERY:
-        text = _(
-            "You used a recovery code; %(left)s are left. If your phone is lost, remove it here."
-        )
+        text = _("You used a recovery code; %(left)s are left. If your phone is lost, remove it here.")
         messages.warning(request, text % {"left": left})
         return redirect("accounts:security")
     return redirect(target)

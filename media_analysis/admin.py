@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from django import forms
@@ -9,7 +7,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, re_path, reverse
@@ -22,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import SentinelError
 from accounts.models import User
-from media_analysis import custody, evidence, health, selectors, services
+from media_analysis import custody, evidence, health, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.link_words import link_of
 from media_analysis.models import (
@@ -44,8 +41,6 @@ from media_analysis.models import (
     WorkerState,
 )
 from media_analysis.wording import verdict_text
-
-CHUNK_BYTES = 256 * 1024
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -437,21 +432,20 @@ class FeedbackAdmin(ReadOnlyAdmin):
     def serve_evidence(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """A picture of the evidence, for reviewers."""
         analysis = self._consented(request, pk).analysis
-        stored = evidence.find(analysis, name)
-        if stored is None or not default_storage.exists(stored):
-            raise Http404
+        jpeg = evidence.read(evidence.find(analysis, name))
         custody.look_at(analysis, actor=cast(User, request.user), what=custody.What.PICTURE)
-        with default_storage.open(stored) as picture:
-            return HttpResponse(
-                picture.read(), content_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
-            )
+        return HttpResponse(jpeg, content_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
 
     def serve_file(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """The file as received, for reviewers. Who takes it is written down."""
         feedback = self._consented(request, pk)
         media = feedback.analysis.media
-        if not media.file or not default_storage.exists(str(media.file)):
+        if not media.file:
             raise Http404
+        try:
+            pieces = streaming.read_in_pieces(media)
+        except FileNotFoundError as error:
+            raise Http404 from error
         self.log_change(request, feedback, gettext("Took the file to review it."))
         custody.record(
             media.public_id,
@@ -461,7 +455,7 @@ class FeedbackAdmin(ReadOnlyAdmin):
             sha256=media.sha256,
         )
         return StreamingHttpResponse(
-            _read_in_pieces(str(media.file)),
+            pieces,
             # Never shown in the page: these are a stranger's bytes.
             content_type="application/octet-stream",
             headers={
@@ -540,10 +534,3 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("user"))
     def user(self, delivery: Delivery) -> str:
         return delivery.notification.user.get_username()
-
-
-async def _read_in_pieces(name: str) -> AsyncIterator[bytes]:
-    """The stored file, a piece at a time: large ones must not be held in memory."""
-    with await asyncio.to_thread(default_storage.open, name) as file:
-        while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield piece

@@ -8,14 +8,18 @@ Each try of an analysis has a folder of its own, so that a late try never touche
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
+from accounts.errors import Code, SentinelError
 from media_analysis.models import Analysis
+from media_analysis.storage import StorageFull, media_storage
 
+# Of the storage, with a folder for each analysis.
+FOLDER = "analyses"
 # The photo with its faces boxed and their scores written on it; videos have none.
 LABELLED_NAME = "labelled.jpg"
 NAME_PATTERN = r"(?:(?:crop|heat)-\d+-\d+|(?:frame|sample)-\d+|labelled)\.jpg"
@@ -44,22 +48,41 @@ def sample_name(frame: int) -> str:
 
 
 def store(analysis: Analysis, pictures: Mapping[str, bytes]) -> list[str]:
-    """Save the pictures of this try; returns their names in the storage, in the order given."""
-    names = []
-    for name, content in pictures.items():
-        if not re.fullmatch(NAME_PATTERN, name):
-            raise ValueError(f"not the name of an evidence picture: {name!r}")
-        names.append(default_storage.save(f"{_folder_of_try(analysis)}/{name}", ContentFile(content)))
+    """Save the pictures of this try; returns their names in the storage, in the order given.
+
+    Raises ``storage_full`` and ``storage_unavailable``: then it may be done again.
+    """
+    names: list[str] = []
+    try:
+        for name, content in pictures.items():
+            if not re.fullmatch(NAME_PATTERN, name):
+                raise ValueError(f"not the name of an evidence picture: {name!r}")
+            names.append(default_storage.save(f"{_folder_of_try(analysis)}/{name}", ContentFile(content)))
+    except StorageFull:
+        for stored in names:
+            default_storage.delete(stored)
+        raise
     return names
 
 
 def copy(of: Analysis, to: Analysis) -> list[str]:
     """Copy the pictures of a result for this try of another analysis; returns their names, in the same order."""
-    pictures = {}
-    for stored in of.evidence:
-        with default_storage.open(stored) as picture:
-            pictures[stored.rpartition("/")[2]] = picture.read()
-    return store(to, pictures)
+    return store(to, {stored.rpartition("/")[2]: _read(stored) for stored in of.evidence})
+
+
+def read(stored: str | None) -> bytes:
+    """A picture by its storage name, whole: they are small. Raises ``not_found``, ``storage_unavailable``."""
+    if stored is None:
+        raise SentinelError(Code.NOT_FOUND)
+    try:
+        return _read(stored)
+    except FileNotFoundError as error:
+        raise SentinelError(Code.NOT_FOUND) from error
+
+
+def _read(stored: str) -> bytes:
+    with default_storage.open(stored) as picture:
+        return bytes(picture.read())
 
 
 def find(analysis: Analysis, name: str) -> str | None:
@@ -68,40 +91,28 @@ def find(analysis: Analysis, name: str) -> str | None:
 
 
 def discard_try(analysis: Analysis) -> None:
-    remove_folder(_folder_of_try(analysis))
+    media_storage().remove_folder(_folder_of_try(analysis))
 
 
 def discard_all(analysis: Analysis) -> None:
-    remove_folder(f"analyses/{analysis.public_id}")
+    media_storage().remove_folder(f"analyses/{analysis.public_id}")
 
 
-def discard_orphans() -> int:
-    """Delete the pictures of analyses that are gone: a worker killed during a deletion leaves them.
+def discard_orphans(folders: Sequence[str]) -> int:
+    """Delete those of these folders of pictures whose analyses are gone: a worker killed during a deletion leaves them.
 
-    Returns of how many analyses.
+    Returns how many.
     """
-    folders, _ = _list("analyses")
-    # Asked after the folders: an analysis is there before its folder.
-    known = set(Analysis.objects.values_list("public_id", flat=True))
+    # Asked after the folders were listed: an analysis is there before its folder.
+    known = set(Analysis.objects.filter(public_id__in=folders).values_list("public_id", flat=True))
     orphans = [public_id for public_id in folders if public_id not in known]
     for public_id in orphans:
-        remove_folder(f"analyses/{public_id}")
+        media_storage().remove_folder(f"{FOLDER}/{public_id}")
     return len(orphans)
 
 
 def _folder_of_try(analysis: Analysis) -> str:
     return f"analyses/{analysis.public_id}/{analysis.claim_token}"
-
-
-def remove_folder(folder: str) -> None:
-    """Delete a folder of the storage with everything in it, if it is there."""
-    folders, files = _list(folder)
-    for name in folders:
-        remove_folder(f"{folder}/{name}")
-    for name in files:
-        default_storage.delete(f"{folder}/{name}")
-    # The storage for local folders removes an empty folder so; others have no folders.
-    default_storage.delete(folder)
 
 
 def _list(folder: str) -> tuple[list[str], list[str]]:

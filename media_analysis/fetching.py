@@ -16,10 +16,12 @@ from types import TracebackType
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
-from accounts.errors import SentinelError
+from accounts.errors import SentinelError, is_disk_full
 from media_analysis import links, live
 from media_analysis.downloads import CODES, Wanted, Watch, fetch_file, temporary_folder
 from media_analysis.models import Analysis, LinkSource
+from media_analysis.room import lacks_room
+from media_analysis.storage import StorageTrouble
 from media_analysis.video_sites import SiteError
 from ml.contracts import MediaKind
 
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 # Writing more often than this makes nothing look smoother.
 MIN_INTERVAL_SECONDS = 0.5
+# After a storage that is away, or a full disk.
+PAUSE_SECONDS = 5.0
 
 
 class Stopped(Exception):
@@ -113,12 +117,19 @@ def fetch(analysis: Analysis, stopped: threading.Event) -> None:
         level = logging.WARNING if error.detail else logging.INFO
         logger.log(level, "The link of analysis %s: %s %s", analysis, error.problem, error.detail)
         links.fail_fetch(analysis, CODES[error.problem], error.problem)
+    except StorageTrouble as error:
+        # What was fetched has no place now: later once more, and that is no fault of the link.
+        logger.warning("The link of analysis %s waits for the storage: %s", analysis, error)
+        stopped.wait(PAUSE_SECONDS)
+        links.release_fetch(analysis, broken=False)
     except SentinelError as error:
         logger.info("The file at the link of analysis %s: %s", analysis, error.code)
         links.fail_fetch(analysis, error.code)
-    except Exception:
+    except Exception as error:
         logger.exception("Fetching the link of analysis %s broke off on try %s", analysis, analysis.attempts)
-        links.release_fetch(analysis, broken=True)
+        if is_disk_full(error):
+            stopped.wait(PAUSE_SECONDS)
+        links.release_fetch(analysis, broken=not is_disk_full(error))
     live.nudge(analysis)
 
 
@@ -132,6 +143,7 @@ class Fetcher(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="fetcher", daemon=True)
         self._stopped = threading.Event()
+        self._told = False
         self._free = threading.Semaphore(settings.SENTINEL_LINK_FETCHERS)
 
     def stop(self) -> None:
@@ -152,7 +164,7 @@ class Fetcher(threading.Thread):
 
     def _fetch_waiting(self, pool: ThreadPoolExecutor) -> None:
         # Only what a thread is free for: what another process could fetch now must not lie here.
-        while not self._stopped.is_set() and self._free.acquire(blocking=False):
+        while not self._stopped.is_set() and not self._lacks_room() and self._free.acquire(blocking=False):
             analysis: Analysis | None = None
             try:
                 analysis = links.claim_waiting()
@@ -163,6 +175,16 @@ class Fetcher(threading.Thread):
                 self._free.release()
                 return
             self._watch(pool.submit(_fetch_here, analysis, self._stopped))
+
+    def _lacks_room(self) -> bool:
+        """Whether another file would not find room here: then links are left to other hosts, or wait."""
+        if not lacks_room(settings.SENTINEL_MAX_UPLOAD_BYTES):
+            self._told = False
+            return False
+        if not self._told:
+            logger.error("No links are fetched: the disks of this host are nearly full")
+            self._told = True
+        return True
 
     def _watch(self, running: Future[None]) -> None:
         def ended(done: Future[None]) -> None:

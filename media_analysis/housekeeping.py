@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from media_analysis import (
@@ -22,9 +25,11 @@ from media_analysis import (
     live,
     notifications,
     resumable,
+    scratch,
     services,
 )
 from media_analysis.models import Analysis, Media
+from media_analysis.storage import StorageAway, StorageTrouble, media_storage
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +39,37 @@ ABANDONED_AFTER = timedelta(hours=1)
 STUCK_AFTER = timedelta(seconds=60)
 
 
-def sweep_abandoned_files() -> int:
-    """Delete what killed processes left: half uploads, files whose row was never written, pictures whose row is gone.
+# So many folders of the storage are looked at in one round: the next goes on behind them.
+FOLDERS_A_ROUND = 1000
+SWEEP_SECONDS = 600.0
 
-    Returns the number of files deleted, the pictures of one analysis counted as one.
+
+def sweep_abandoned_files() -> int:
+    """Delete what killed processes left, on this host's disks and in the storage; returns the number of files.
+
+    Half uploads, copies of originals, files whose row was never written, pictures whose row is gone; the pictures of
+    one analysis count as one. Every host does it: each has disks that no other sees, and of the storage, which they
+    share, only some folders are looked at in each round.
     """
-    swept = evidence.discard_orphans()
+    swept = sweep_incoming() + scratch.sweep()
+    try:
+        swept += _orphaned_pictures.sweep() + _orphaned_originals.sweep()
+    except StorageAway:
+        logger.warning("The storage could not be swept: it is away")
+    if swept:
+        logger.warning("Deleted %s abandoned files", swept)
+    return swept
+
+
+def sweep_incoming() -> int:
+    """Delete half uploads and half fetched links of this host; returns how many."""
+    swept = 0
     before = time.time() - ABANDONED_AFTER.total_seconds()
     for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
-        if path.stat().st_mtime >= before:
+        try:
+            if path.stat().st_mtime >= before:
+                continue
+        except FileNotFoundError:
             continue
         if path.is_file():
             path.unlink(missing_ok=True)
@@ -50,21 +77,60 @@ def sweep_abandoned_files() -> int:
         elif path.name.startswith(downloads.FOLDER_PREFIX):
             shutil.rmtree(path, ignore_errors=True)
             swept += 1
-    try:
-        folders, _ = default_storage.listdir("media")
-    except FileNotFoundError:
-        return swept
-    known = set(Media.objects.values_list("public_id", flat=True))
-    for public_id in folders:
-        name = f"media/{public_id}/original"
-        if public_id in known or not default_storage.exists(name):
-            continue
-        if default_storage.get_modified_time(name) < timezone.now() - ABANDONED_AFTER:
-            default_storage.delete(name)
-            swept += 1
-    if swept:
-        logger.warning("Deleted %s abandoned files", swept)
     return swept
+
+
+class FolderSweep:
+    """Goes through the folders in a folder of the storage, some in each round, and begins anew at the end."""
+
+    def __init__(self, folder: str, discard: Callable[[list[str]], int]) -> None:
+        self._folder = folder
+        self._discard = discard
+        self._after = ""
+
+    def sweep(self) -> int:
+        """One round; returns how many it discarded. Raises ``storage_unavailable``."""
+        found = media_storage().list_folders(self._folder, after=self._after, limit=FOLDERS_A_ROUND)
+        self._after = found[-1] if len(found) == FOLDERS_A_ROUND else ""
+        return self._discard(found)
+
+
+def _discard_originals(folders: list[str]) -> int:
+    known = set(Media.objects.filter(public_id__in=folders).values_list("public_id", flat=True))
+    swept = 0
+    for public_id in folders:
+        if public_id in known:
+            continue
+        for name in default_storage.listdir(f"media/{public_id}")[1]:
+            # Without a row as yet: it may just be coming in.
+            if default_storage.get_modified_time(f"media/{public_id}/{name}") < timezone.now() - ABANDONED_AFTER:
+                default_storage.delete(f"media/{public_id}/{name}")
+                swept += 1
+    return swept
+
+
+_orphaned_pictures = FolderSweep(evidence.FOLDER, evidence.discard_orphans)
+_orphaned_originals = FolderSweep("media", _discard_originals)
+
+
+class UploadSweeper(threading.Thread):
+    """Sweeps the uploads of a host that may have no worker: started by web processes with their first upload."""
+
+    def __init__(self) -> None:
+        super().__init__(name="sweeper", daemon=True)
+
+    def run(self) -> None:
+        while True:
+            try:
+                swept = sweep_incoming() + resumable.sweep_uploads()
+                if swept:
+                    logger.warning("Deleted %s abandoned uploads", swept)
+            except (DatabaseError, OSError):
+                logger.exception("Abandoned uploads could not be swept")
+            finally:
+                # This thread's own connection: nobody else would close it.
+                connections.close_all()
+            time.sleep(SWEEP_SECONDS)
 
 
 class IdleWatch:
@@ -106,14 +172,20 @@ def database_was_away() -> None:
 
 def tidy_up() -> None:
     """One round of what has to be done every few seconds."""
-    if time.monotonic() >= _quiet_until:
-        services.requeue_stalled()
-        links.recover_lost()
-    services.complete_deletions()
-    account_deletion.erase_closed_accounts()
-    notifications.announce_missed()
-    deliveries.recover_lost()
-    live.discard_finished()
+    heard = time.monotonic() >= _quiet_until
+    for step in (
+        *((services.requeue_stalled, links.recover_lost) if heard else ()),
+        services.complete_deletions,
+        account_deletion.erase_closed_accounts,
+        notifications.announce_missed,
+        deliveries.recover_lost,
+        live.discard_finished,
+    ):
+        try:
+            step()
+        except StorageTrouble as error:
+            # The others need no storage; this one is done in a later round.
+            logger.warning("%s waits for the storage: %s", step.__name__, error)
 
 
 def sweep_expired() -> None:

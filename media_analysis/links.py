@@ -17,7 +17,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -28,11 +27,12 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import custody, evidence, safe_http, services
+from media_analysis import custody, safe_http, services
 from media_analysis.case_details import clean_text
 from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
+from media_analysis.storage import media_storage
 from media_analysis.uploads import StagedFile, clean_name
 from ml.contracts import MediaInfo
 
@@ -259,8 +259,7 @@ def finish_fetch(analysis: Analysis, staged: StagedFile, info: MediaInfo, **orig
     except BaseException:
         # Where transactions mean nothing: not if the row names it.
         if not Media.objects.filter(pk=media.pk, file=name).exists():
-            default_storage.delete(name)
-            evidence.remove_folder(f"media/{media.public_id}")
+            media_storage().remove_folder(f"media/{media.public_id}")
         raise
     media.refresh_from_db()
     if (earlier := _same_bytes(media)) is None or not services.adopt_result(analysis, earlier):

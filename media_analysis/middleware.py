@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from django.conf import settings
@@ -8,8 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.addresses import address_of
 from accounts.answers import answer_error
-from accounts.errors import Code, SentinelError
+from accounts.errors import Code, SentinelError, is_disk_full
 from media_analysis import custody
+from media_analysis.storage import StorageFull, StorageTrouble
+
+logger = logging.getLogger(__name__)
 
 # Set on the ASGI scope by sentinel_site.bodies for a request whose body was too large to be read: to "file" where it
 # would have held a file, else to "body".
@@ -30,6 +34,22 @@ class OversizedBodyMiddleware:
             text = None if oversized == "file" else _("The request is too large.")
             return answer_error(request, SentinelError(Code.FILE_TOO_LARGE, text=text))
         return self.get_response(request)
+
+
+class StorageTroubleMiddleware:
+    """Answers 503 where a page meets a storage that is away or a disk that is full, and nothing below has answered."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if is_disk_full(error):
+            logger.error("A disk is full", exc_info=error)
+            error = StorageFull()
+        return answer_error(request, error) if isinstance(error, StorageTrouble) else None
 
 
 class CustodyMiddleware:

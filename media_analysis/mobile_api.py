@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.files.storage import default_storage
 from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
@@ -22,7 +21,7 @@ from accounts.errors import Code, SentinelError
 from accounts.mobile_api import MobileView, user_asked_for
 from accounts.models import User
 from accounts.schema import ALWAYS, WITH_BODY, refusals, success, wrong_field
-from media_analysis import custody, mobile_selectors, services, validators
+from media_analysis import custody, evidence, mobile_selectors, services, validators
 from media_analysis import mobile_serializers as serializers
 from media_analysis.case_serializers import filled
 from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of
@@ -332,9 +331,9 @@ class ImageFileView(MobileView):
             "Cache-Control": PICTURE_CACHE,
             "Content-Disposition": content_disposition_header(False, asked["imageFile"]) or "inline",
         }
+        jpeg = evidence.read(stored)
         custody.look_at(analysis, actor=user, what=custody.What.PICTURE)
-        with default_storage.open(stored) as picture:
-            return HttpResponse(picture.read(), content_type="image/jpeg", headers=headers)
+        return HttpResponse(jpeg, content_type="image/jpeg", headers=headers)
 
 
 class RemoveImageView(MobileView):

@@ -26,11 +26,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.errors import Code, SentinelError
+from accounts.errors import Code, SentinelError, is_disk_full
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from media_analysis import services
 from media_analysis.models import Analysis, Media, ResumableUpload, Submission
+from media_analysis.storage import StorageFull
 from media_analysis.uploads import StagedFile, clean_name
 
 CHECKSUM_ALGORITHMS = ("sha1", "sha256", "md5")
@@ -84,7 +85,8 @@ def offset_of(upload: ResumableUpload) -> int:
 def begin_upload(*, owner: User, size: int, metadata: str = "") -> ResumableUpload:
     """Make room for a file of `size` bytes. `metadata` is the `Upload-Metadata` header; the name is its `filename`.
 
-    Raises ``upload_too_large``, ``too_many_uploads``, or ``invalid_field`` for metadata that cannot be read.
+    Raises ``upload_too_large``, ``too_many_uploads``, ``storage_full``, or ``invalid_field`` for metadata that cannot
+    be read.
     """
     if size > settings.SENTINEL_MAX_UPLOAD_BYTES:
         raise SentinelError(Code.UPLOAD_TOO_LARGE)
@@ -101,9 +103,14 @@ def begin_upload(*, owner: User, size: int, metadata: str = "") -> ResumableUplo
             size=size,
             expires_at=timezone.now() + timedelta(hours=settings.SENTINEL_UPLOAD_EXPIRY_HOURS),
         )
-    folder().mkdir(mode=0o700, exist_ok=True)
-    os.close(os.open(_part(upload.public_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    _sync_folder()
+    try:
+        with _told_as_full():
+            folder().mkdir(mode=0o700, exist_ok=True)
+            os.close(os.open(_part(upload.public_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            _sync_folder()
+    except BaseException:
+        upload.delete()
+        raise
     return upload
 
 
@@ -115,9 +122,10 @@ def append(
     With a checksum, nothing is added unless all of it hashes to that. Without one, whatever came before an
     interruption counts.
     Raises ``upload_locked``, ``not_found``, ``upload_conflict`` if the upload is not `offset` bytes long,
-    ``upload_too_large`` for more than the upload lacks (of which nothing is kept), or ``checksum_mismatch``.
+    ``upload_too_large`` for more than the upload lacks (of which nothing is kept), ``checksum_mismatch``, or
+    ``storage_full``: then what was written before the disk was full counts.
     """
-    with _locked(upload) as part:
+    with _told_as_full(), _locked(upload) as part:
         if os.fstat(part.fileno()).st_size != offset:
             raise SentinelError(Code.UPLOAD_CONFLICT)
         room = upload.size - offset
@@ -319,6 +327,17 @@ def _remove(upload: ResumableUpload) -> None:
 
 def _part(public_id: str) -> Path:
     return folder() / f"{public_id}.part"
+
+
+@contextmanager
+def _told_as_full() -> Iterator[None]:
+    """Raises ``storage_full`` where the disk has no room, also for what was still buffered when the file is closed."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise StorageFull from error
+        raise
 
 
 def _sync_folder() -> None:

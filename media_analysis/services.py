@@ -12,11 +12,9 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
@@ -31,6 +29,7 @@ from accounts.outages import insist, is_outage
 from media_analysis import custody, evidence, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
+from media_analysis.storage import StorageAway, media_storage
 from media_analysis.uploads import StagedFile
 from ml import __version__
 from ml.contracts import MediaInfo, MediaKind
@@ -48,7 +47,7 @@ RESULT_FIELDS = (
 # So long a worker keeps a result that it cannot write because the database is away.
 DATABASE_PATIENCE_SECONDS = 600.0
 # Failures of ours, not of the file: what was spent on them is given back.
-OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR}
+OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR, Code.FILE_DAMAGED}
 
 
 @tells_judgement("file")
@@ -70,9 +69,9 @@ def submit_media(
     have, where the client knows it by one already.
 
     Returns the queued analysis. Raises :class:`SentinelError` with the codes of
-    :func:`media_analysis.validators.probe_media`, ``rate_limited``, or ``idempotency_key_reused`` for a key that
-    named another file; then nothing was spent and nothing is kept. Once it returns, the file and the analysis survive
-    whatever is killed.
+    :func:`media_analysis.validators.probe_media`, ``rate_limited``, ``storage_full``, ``storage_unavailable``, or
+    ``idempotency_key_reused`` for a key that named another file; then nothing was spent and nothing is kept.
+    Once it returns, the file and the analysis survive whatever is killed.
     """
     if earlier := _submitted_before(owner, idempotency_key, staged):
         return earlier
@@ -108,7 +107,7 @@ def submit_media(
         if is_outage(error):
             # Nobody knows whether the commit was done. What no row names after all, housekeeping sweeps.
             raise
-        default_storage.delete(name)
+        _discard(name)
         # Where transactions mean nothing, what was written and spent has to be undone by hand.
         Media.objects.filter(public_id=media_id, file=name).delete()
         limits.give_back(analysis_id)
@@ -272,12 +271,16 @@ def fail_analysis(analysis: Analysis, code: Code) -> bool:
     return bool(failed)
 
 
-def release_analysis(analysis: Analysis, code: Code) -> None:
-    """After a try that broke off: back into the queue, or, after the last try, failed with ``code``."""
-    if analysis.attempts >= settings.SENTINEL_MAX_ATTEMPTS:
+def release_analysis(analysis: Analysis, code: Code, *, counted: bool = True) -> None:
+    """After a try that broke off: back into the queue, or, after the last try, failed with ``code``.
+
+    One that is not `counted` had not really begun: only something that it needs was away.
+    """
+    if counted and analysis.attempts >= settings.SENTINEL_MAX_ATTEMPTS:
         fail_analysis(analysis, code)
         return
-    if _owned(analysis).update(status=Analysis.Status.QUEUED, stage="", progress=0, claim_token=""):
+    attempts = analysis.attempts if counted else max(analysis.attempts - 1, 0)
+    if _owned(analysis).update(status=Analysis.Status.QUEUED, stage="", progress=0, claim_token="", attempts=attempts):
         enqueue(analysis)
 
 
@@ -328,9 +331,14 @@ def delete_media(media: Media, *, actor: User | None = None) -> DeletionReceipt:
             "deleted_at": now,
         },
     )
-    for analysis in media.analyses.all():
-        evidence.discard_all(analysis)
-    discard_stored(media)
+    try:
+        for analysis in media.analyses.all():
+            evidence.discard_all(analysis)
+        discard_stored(media)
+    except StorageAway:
+        # Nobody sees it any more, and housekeeping removes the rest once the storage is back.
+        logger.warning("The files of media %s are still to be removed: the storage is away", media.public_id)
+        return receipt
     media.delete()
     return receipt
 
@@ -369,19 +377,22 @@ def complete_deletions() -> int:
     interrupted = list(Media.objects.filter(deleted_at__lt=before))
     for media in interrupted:
         delete_media(media)
-    return len(interrupted)
+    return len(interrupted) - Media.objects.filter(pk__in=[media.pk for media in interrupted]).count()
 
 
 def discard_stored(media: Media) -> None:
     """Remove what the storage has of a file, if anything: of one still to be fetched, a killed try may have left it."""
     if media.file:
         default_storage.delete(str(media.file))
-    evidence.remove_folder(f"media/{media.public_id}")
+    media_storage().remove_folder(f"media/{media.public_id}")
 
 
-def media_path(media: Media) -> Path:
-    """Where the file lies on this machine's disk."""
-    return Path(media.file.path)
+def _discard(name: str) -> None:
+    """Delete a file that no row names; if the storage went away meanwhile, housekeeping will."""
+    try:
+        default_storage.delete(name)
+    except StorageAway:
+        logger.warning("%s is left in the storage: it went away", name)
 
 
 def _oldest_waiting() -> QuerySet[Analysis]:
@@ -402,19 +413,8 @@ def _owned(analysis: Analysis) -> Any:
 
 
 def store_file(staged: StagedFile, media_id: str) -> str:
-    """Move a file into the storage; returns its name there."""
-    with staged.path.open("rb") as file:
-        # A File with a temporary_file_path is moved, not copied, by the storage for local folders.
-        return default_storage.save(f"media/{media_id}/original", _Movable(file, staged.path))
-
-
-class _Movable(File):  # type: ignore[type-arg]
-    def __init__(self, file: Any, path: Path) -> None:
-        super().__init__(file)
-        self._path = str(path)
-
-    def temporary_file_path(self) -> str:
-        return self._path
+    """Take a file over into the storage; returns its name there. Raises ``storage_full``, ``storage_unavailable``."""
+    return media_storage().put_file(f"media/{media_id}/original", staged.path, staged.sha256)
 
 
 def file_facts(info: MediaInfo) -> dict[str, Any]:

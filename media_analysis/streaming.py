@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
@@ -24,8 +25,11 @@ from accounts.errors import Code, SentinelError
 from accounts.models import User
 from media_analysis import custody
 from media_analysis.models import Media
+from media_analysis.storage import Part, media_storage
 
 PIECE_BYTES = 1 << 18
+# Their own, so that players on a slow storage never take the threads that others wait for.
+_READERS = ThreadPoolExecutor(32, thread_name_prefix="pieces")
 # A player asks for many ranges of one file. So long after the first, they are still the same playback or download.
 ONE_EVENT = timedelta(minutes=5)
 
@@ -65,12 +69,11 @@ class ByteRange:
 
 
 class Pieces:
-    """The bytes of a range, read in other threads: the disk never holds up the event loop. Closes the file."""
+    """The bytes of a part, read in other threads: neither disk nor network holds up the event loop. Closes the part."""
 
-    def __init__(self, file: BinaryIO, wanted: ByteRange) -> None:
-        self._file = file
-        self._left = wanted.length
-        file.seek(wanted.start)
+    def __init__(self, part: Part, length: int) -> None:
+        self._part = part
+        self._left = length
 
     def __aiter__(self) -> Pieces:
         return self
@@ -78,7 +81,8 @@ class Pieces:
     async def __anext__(self) -> bytes:
         if not self._left:
             raise StopAsyncIteration
-        piece = await asyncio.to_thread(self._file.read, min(self._left, PIECE_BYTES))
+        loop = asyncio.get_running_loop()
+        piece = await loop.run_in_executor(_READERS, self._part.read, min(self._left, PIECE_BYTES))
         if not piece:
             # The length is said already: only a broken connection tells the other side.
             raise OSError(f"the stored file ends {self._left} bytes early")
@@ -86,14 +90,14 @@ class Pieces:
         return piece
 
     def close(self) -> None:
-        self._file.close()
+        self._part.close()
 
 
 def answer_with_file(request: HttpRequest, media: Media, *, actor: User | None, download: bool) -> HttpResponseBase:
     """The original of `media`, which `actor` may see, as a download or to be shown.
 
     Recorded in the custody log, once for all the ranges of a playback or download. Raises ``not_found`` where the file
-    is gone, and ``range_not_satisfiable``.
+    is gone, ``range_not_satisfiable`` and ``storage_unavailable``.
     """
     if not media.file:
         # Still to be fetched from where it is, or never to be had there.
@@ -112,6 +116,10 @@ def answer_with_file(request: HttpRequest, media: Media, *, actor: User | None, 
         _record(request, media, actor, event)
         accel = {"X-Accel-Redirect": prefix + quote(str(media.file))}
         return HttpResponse(content_type=content_type, headers=headers | accel)
+    if seconds := settings.SENTINEL_MEDIA_LINK_SECONDS * (not media_storage().on_disk):
+        # The storage's server sends it, with its own ranges and tags, to whoever has the link.
+        _record(request, media, actor, event)
+        return _answer_with_link(media, seconds, content_type, headers["Content-Disposition"])
     etag = f'"{media.sha256}"'
     headers |= {"ETag": etag, "Accept-Ranges": "bytes"}
     unchanged = get_conditional_response(request, etag=etag)
@@ -120,25 +128,42 @@ def answer_with_file(request: HttpRequest, media: Media, *, actor: User | None, 
             unchanged[name] = value
         return unchanged
     try:
-        file: Any = media.file.storage.open(str(media.file), "rb")
-    except FileNotFoundError as error:
-        raise SentinelError(Code.NOT_FOUND) from error
-    whole = ByteRange(0, file.seek(0, 2) - 1)
-    try:
+        whole = ByteRange(0, media_storage().size(str(media.file)) - 1)
         asked = _asked_range(request, etag, whole.length)
         wanted = asked or whole
         headers["Content-Length"] = str(wanted.length)
         if asked:
             headers["Content-Range"] = f"bytes {asked.start}-{asked.end}/{whole.length}"
         status = 206 if asked else 200
-        _record(request, media, actor, event)
         if request.method == "HEAD":
-            file.close()
             return HttpResponse(status=status, content_type=content_type, headers=headers)
-        return StreamingHttpResponse(Pieces(file, wanted), status=status, content_type=content_type, headers=headers)
+        part = media_storage().open_part(str(media.file), wanted.start, wanted.length)
+    except FileNotFoundError as error:
+        raise SentinelError(Code.NOT_FOUND) from error
+    try:
+        _record(request, media, actor, event)
+        pieces = Pieces(part, wanted.length)
+        return StreamingHttpResponse(pieces, status=status, content_type=content_type, headers=headers)
     except BaseException:
-        file.close()
+        part.close()
         raise
+
+
+def read_in_pieces(media: Media) -> Pieces:
+    """The whole original, for an answer of its own. Raises FileNotFoundError and ``storage_unavailable``."""
+    return Pieces(media_storage().open_part(str(media.file), 0, media.size), media.size)
+
+
+def _answer_with_link(media: Media, seconds: int, content_type: str, disposition: str) -> HttpResponse:
+    storage: Any = media_storage()
+    url = storage.link(
+        str(media.file), seconds=seconds, content_type=content_type, disposition=disposition, cache=CACHE
+    )
+    return HttpResponse(
+        status=302,
+        # The link is as good as the file: nobody keeps it, and no other site is told of it.
+        headers={"Location": url, "Cache-Control": CACHE, "Referrer-Policy": "no-referrer"},
+    )
 
 
 def content_type_of(media: Media) -> str:

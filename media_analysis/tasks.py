@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 from django.conf import settings
 
-from accounts.errors import Code
+from accounts.errors import Code, SentinelError
 from accounts.outages import insist
-from media_analysis import evidence, health, live, services
+from media_analysis import evidence, health, live, scratch, services
 from media_analysis.models import Analysis, Media
 from media_analysis.progress import AnalysisTaken, ProgressReporter
+from media_analysis.storage import StorageTrouble
 from ml.contracts import AnalysisError, SampledFrame
 from ml.detectors.registry import Detector, load_detector
 from ml.evidence import JudgedFace
@@ -26,7 +28,12 @@ from ml.inference import analyze
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Stage = Analysis.Stage
 
+# So long a worker waits, with its claim, for a storage that is away or a scratch folder that is full. Then it gives the
+# analysis back, for whoever has better luck.
+PATIENCE_SECONDS = 45.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 8.0
 # Pixels; large enough for the search for faces to go through its first network.
 WARM_UP_SIDE = 256
 
@@ -40,10 +47,22 @@ def run_analysis(pk: int) -> None:
     try:
         with ProgressReporter(analysis) as report_progress:
             result, pictures = examine(analysis, report_progress)
-            services.finish_analysis(analysis, result, pictures)
+            patiently(
+                lambda: services.finish_analysis(analysis, result, pictures),
+                lambda: report_progress(Stage.CONCLUDING, 1.0),
+            )
     except AnalysisTaken:
         logger.info("Analysis %s was taken away or deleted: stopped", analysis)
-        evidence.discard_try(analysis)
+        # What cannot be removed now is swept later.
+        with suppress(StorageTrouble):
+            evidence.discard_try(analysis)
+    except StorageTrouble as error:
+        logger.warning("Analysis %s goes back into the queue: %s", analysis, error)
+        _insist(lambda: services.release_analysis(analysis, Code.INTERNAL_ERROR, counted=False))
+    except SentinelError as error:
+        logger.warning("Analysis %s failed: %s", analysis, error)
+        refused = error.code
+        _insist(lambda: services.fail_analysis(analysis, refused))
     except AnalysisError as error:
         logger.warning("Analysis %s failed: %s", analysis, error)
         code = Code(error.code)
@@ -62,10 +81,14 @@ def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict
     """Run the chosen detector over the file; returns the result as stored, and the evidence pictures by name."""
     detector = chosen_detector()
     pictures = Pictures(samples=analysis.media.kind == Media.Kind.VIDEO)
-    path = services.media_path(analysis.media)
     thresholds = detector.spec.thresholds
     shown = live.ThresholdsPayload(fake=thresholds.fake, real=thresholds.real, frame=thresholds.frame)
-    with live.LiveStream(analysis, shown) as tell:
+    with ExitStack() as held:
+        path = patiently(
+            lambda: held.enter_context(scratch.local_file(analysis.media)),
+            lambda: report_progress(Stage.READING, 0.0),
+        )
+        tell = held.enter_context(live.LiveStream(analysis, shown))
         result = analyze(
             path,
             detector,
@@ -76,6 +99,25 @@ def examine(analysis: Analysis, report_progress: ProgressReporter) -> tuple[dict
             stability=settings.SENTINEL_STABILITY_CHECK,
         )
     return result.to_dict(), pictures.by_name
+
+
+def patiently(work: Callable[[], T], check: Callable[[], object]) -> T:
+    """What `work` gives: while the storage is away or full, tried again with growing pauses, for some time.
+
+    `check` is called before each further try and raises where there is no point in it any more. Raises the last
+    :class:`StorageTrouble` in the end.
+    """
+    end, pause = time.monotonic() + PATIENCE_SECONDS, FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return work()
+        except StorageTrouble as error:
+            if time.monotonic() + pause > end:
+                raise
+            logger.warning("Waiting %.1f s for the storage: %s", pause, error)
+        time.sleep(pause)
+        check()
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
-from accounts.errors import Code, SentinelError
+from accounts.errors import Code, SentinelError, is_disk_full
+from media_analysis.storage import StorageFull
+
+logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 255
 
@@ -36,13 +41,15 @@ class HashedUploadedFile(TemporaryUploadedFile):
 
     sha256: str = ""
     md5: str = ""
+    # The disk had no room for all of it: what came is gone.
+    cut_off: bool = False
 
 
 class HashingUploadHandler(FileUploadHandler):
     """Writes each uploaded file to FILE_UPLOAD_TEMP_DIR and computes SHA-256 and MD5 on the way.
 
     Bytes beyond the size limit are counted but not written: the file is refused by its size later, with the same answer
-    as any other refusal, and never fills the disk.
+    as any other refusal, and never fills the disk. The same goes for what the disk has no room for.
     """
 
     chunk_size = 256 * 1024
@@ -58,12 +65,32 @@ class HashingUploadHandler(FileUploadHandler):
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         if start + len(raw_data) > settings.SENTINEL_MAX_UPLOAD_BYTES:
             return
+        if self._file.cut_off:
+            return
         self._sha256.update(raw_data)
         self._md5.update(raw_data)
-        self._file.write(raw_data)
+        try:
+            self._file.write(raw_data)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            logger.error("There was no room for an upload of at least %s bytes", start)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._file.cut_off = True
+        # Room for the others at once. What is still buffered has nowhere to go.
+        with suppress(OSError):
+            self._file.truncate(0)
 
     def file_complete(self, file_size: int) -> HashedUploadedFile:
-        self._file.seek(0)
+        try:
+            # Writes what is buffered.
+            self._file.seek(0)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            self._give_up()
         self._file.size = file_size
         self._file.sha256 = self._sha256.hexdigest()
         self._file.md5 = self._md5.hexdigest()
@@ -75,9 +102,11 @@ class HashingUploadHandler(FileUploadHandler):
 
 
 def stage_upload(upload: Any) -> StagedFile:
-    """What the form or the API received as its file, if it did. Raises ``file_missing``."""
+    """What the form or the API received as its file, if it did. Raises ``file_missing``, ``storage_full``."""
     if not isinstance(upload, HashedUploadedFile):
         raise SentinelError(Code.FILE_MISSING)
+    if upload.cut_off:
+        raise StorageFull
     upload.flush()
     return StagedFile(
         path=Path(upload.temporary_file_path()),

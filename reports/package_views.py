@@ -18,7 +18,7 @@ from accounts.schema import TOO_MANY_REQUESTS, refusals, wrong_field
 from media_analysis import selectors
 from media_analysis.api import PUBLIC_ID, JSONUnlessPicture
 from media_analysis.edges import SignedInRequest, page
-from media_analysis.streaming import ByteRange, Pieces
+from media_analysis.streaming import Pieces
 from reports.negotiation import NO_STORE, LanguageInput, absolute
 from reports.package import Package, make_package
 from reports.services import choose_language
@@ -43,7 +43,7 @@ def hand_out(package: Package) -> StreamingHttpResponse:
         "Content-Disposition": content_disposition_header(True, package.name) or "attachment",
         "X-Content-Type-Options": "nosniff",
     }
-    pieces = Pieces(package.file, ByteRange(0, package.size - 1))
+    pieces = Pieces(package.file, package.size)
     return StreamingHttpResponse(pieces, content_type=CONTENT_TYPE, headers=headers)
 
 

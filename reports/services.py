@@ -85,8 +85,8 @@ def note_download(report: Report, analysis: Analysis, *, actor: User) -> None:
 
 
 def read_report(report: Report) -> bytes:
-    with default_storage.open(report.file) as file:
-        return bytes(file.read())
+    """Raises ``not_found``, and ``storage_unavailable``."""
+    return evidence.read(report.file)
 
 
 def _find(analysis: Analysis, language: str) -> Report | None:

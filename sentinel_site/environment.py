@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -78,6 +81,47 @@ def _read_given_file(name: str, path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
+
+
+def secret_is_given(name: str) -> bool:
+    """Whether a secret comes from outside, rather than being made on this machine."""
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
+
+
+def read_media_storage(url: str) -> dict[str, Any]:
+    """Options of :class:`media_analysis.object_storage.ObjectStorage` from ``s3://bucket/prefix?endpoint=…&region=…``.
+
+    ``endpoint`` is the server where it is not Amazon's, ``public`` its address for browsers where that is another one.
+    """
+    try:
+        parts = urlsplit(url)
+        asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}
+        plain = parts.hostname == parts.netloc.lower() and not parts.fragment
+    except ValueError as error:
+        raise ImproperlyConfigured(f"MEDIA_STORAGE_URL cannot be understood: {error}") from error
+    if parts.scheme != "s3" or not parts.netloc or not plain:
+        raise ImproperlyConfigured(
+            "MEDIA_STORAGE_URL is not of the form s3://bucket/prefix?endpoint=https://host&region=name "
+            "(the key goes into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+        )
+    names = {"endpoint": "endpoint_url", "region": "region_name", "public": "public_endpoint"}
+    if unknown := asked.keys() - names.keys():
+        raise ImproperlyConfigured(f"MEDIA_STORAGE_URL holds something unknown: {', '.join(sorted(unknown))}")
+    for name in asked.keys() & {"endpoint", "public"}:
+        if not re.fullmatch(r"https?://[^/\s?#]+/?", asked[name]):
+            raise ImproperlyConfigured(
+                f"the {name} of MEDIA_STORAGE_URL is not of the form https://host or http://host:port"
+            )
+    options = {names[name]: value.rstrip("/") for name, value in asked.items() if value}
+    return {"bucket_name": parts.netloc, "location": parts.path.strip("/"), **options}
+
+
+def origin_of_links(options: dict[str, Any]) -> str:
+    """Where browsers are sent by links to objects, for the content security policy."""
+    if given := options.get("public_endpoint") or options.get("endpoint_url"):
+        return str(given)
+    region = f".{options['region_name']}" if options.get("region_name") else ""
+    return f"https://{options['bucket_name']}.s3{region}.amazonaws.com"
 
 
 def new_signing_key() -> str:

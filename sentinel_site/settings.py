@@ -22,10 +22,13 @@ from sentinel_site import databases, logs
 from sentinel_site.environment import (
     new_signing_key,
     new_vapid_key,
+    origin_of_links,
     read_given_secret,
+    read_media_storage,
     read_one_of,
     read_secret,
     read_signing_key,
+    secret_is_given,
     vapid_public_key,
 )
 from sentinel_site.metrics import read_readers
@@ -98,6 +101,7 @@ MIDDLEWARE = [
     "accounts.middleware.RateLimitHeaders",
     "media_analysis.middleware.CustodyMiddleware",
     "accounts.middleware.AdminMiddleware",
+    "media_analysis.middleware.StorageTroubleMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -253,15 +257,40 @@ MEDIA_ROOT = DATA_DIR / "media"
 # Where the proxy in front has the media folder, for it to send files in our place; empty and we send them.
 SENTINEL_ACCEL_PREFIX = env("SENTINEL_ACCEL_PREFIX", default="")
 MEDIA_URL = ""  # No media file has a URL of its own: views hand them out after asking who may see them.
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+STORAGES: dict[str, Any] = {
+    "default": {"BACKEND": "media_analysis.storage.FolderStorage"},
     "staticfiles": {"BACKEND": "sentinel_site.storage.StaticStorage"},
 }
+# Media with an S3-compatible server instead, for several hosts: see docs/storage.md.
+MEDIA_STORAGE_URL = env("MEDIA_STORAGE_URL", default="")
+SENTINEL_STORAGE_TIMEOUT_SECONDS = env.float("SENTINEL_STORAGE_TIMEOUT_SECONDS", default=10.0)
+# Browsers get originals from that server by links that are good for so long; 0, and they get them from us.
+SENTINEL_MEDIA_LINK_SECONDS = env.int("SENTINEL_MEDIA_LINK_SECONDS", default=0)
+# The origin of these links, if there are any.
+SENTINEL_MEDIA_ORIGIN = ""
+if MEDIA_STORAGE_URL:
+    storage_options = read_media_storage(MEDIA_STORAGE_URL)
+    if SENTINEL_MEDIA_LINK_SECONDS:
+        SENTINEL_MEDIA_ORIGIN = origin_of_links(storage_options)
+    # Without a key of ours, boto3 looks for the machine's own.
+    if access_key := read_given_secret("AWS_ACCESS_KEY_ID"):
+        storage_options |= {"access_key": access_key, "secret_key": read_given_secret("AWS_SECRET_ACCESS_KEY")}
+    storage_options["timeout"] = SENTINEL_STORAGE_TIMEOUT_SECONDS
+    STORAGES["default"] = {"BACKEND": "media_analysis.object_storage.ObjectStorage", "OPTIONS": storage_options}
+# Keys that were made on this host, which no other host has.
+SENTINEL_KEYS_MADE_HERE = [
+    name for name in ("SECRET_KEY", "VAPID_PRIVATE_KEY", "SENTINEL_SIGNING_KEY") if not secret_is_given(name)
+]
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # On the same disk as MEDIA_ROOT, so that an accepted upload is moved, not copied.
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "incoming"
 FILE_UPLOAD_HANDLERS = ["media_analysis.uploads.HashingUploadHandler"]
+# Where workers put originals while they examine them, if media lie elsewhere, and how much of them at a time.
+SENTINEL_SCRATCH_DIR = Path(env("SENTINEL_SCRATCH_DIR", default=str(DATA_DIR / "scratch")))
+SENTINEL_SCRATCH_BYTES = env.int("SENTINEL_SCRATCH_BYTES", default=2 * 1024 * 1024 * 1024)
+# So much is left free on every disk that is written to: uploads are refused before.
+SENTINEL_MIN_FREE_BYTES = env.int("SENTINEL_MIN_FREE_BYTES", default=256 * 1024 * 1024)
 for folder in (DATA_DIR, MEDIA_ROOT, FILE_UPLOAD_TEMP_DIR):
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -453,6 +482,10 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     },
 }
+if SENTINEL_MEDIA_ORIGIN:
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["img-src"].append(SENTINEL_MEDIA_ORIGIN)
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["media-src"] = [SELF, SENTINEL_MEDIA_ORIGIN]
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["connect-src"] = [SELF, SENTINEL_MEDIA_ORIGIN]
 
 # Watching over it: docs/operations.md. Nothing of this is imported or sent anywhere unless it is asked for.
 LOGGING = logs.configuration(env("LOG_FORMAT", default="line"), env("LOG_LEVEL", default="INFO"))

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import correlation
 from accounts.ids import PublicIdField
 from media_analysis.models.media import Media
 
@@ -74,6 +75,13 @@ class Analysis(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     # When its owner's notification was written; empty on a finished one whose worker was killed before that.
     announced_at = models.DateTimeField(_("announced"), null=True, blank=True, editable=False)
+    # The request that brought it, as logs and traces of all processes name it: see accounts.correlation.
+    request_id = models.CharField(
+        _("number of the request"), max_length=64, blank=True, default=correlation.request_id, editable=False
+    )
+    trace_context = models.CharField(
+        _("trace"), max_length=55, blank=True, default=correlation.traceparent, editable=False
+    )
 
     class Meta:
         verbose_name = _("analysis")

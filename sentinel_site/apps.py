@@ -14,6 +14,8 @@ class SentinelSiteConfig(AppConfig):
     name = "sentinel_site"
 
     def ready(self) -> None:
+        from sentinel_site import checks  # noqa: F401 -- they register themselves
+
         # Libraries that most sites do without, so that those need not wait for them.
         if settings.SENTRY_DSN:
             from sentinel_site import error_reports

@@ -54,12 +54,13 @@ test: setup-dev test-fast test-slow test-browser ## Run all tests
 test-fast: setup-dev messages ## Run the tests that need neither a browser nor a large network
 	pytest -n 2 -m "not browser and not slow"
 
+# Many of these wait for something to die or to be noticed: three at a time keep two cores busy.
 test-slow: setup-dev messages ## Run the tests that load large networks or kill processes
-	pytest -n 2 --dist loadfile -m "slow and not browser"
+	pytest -n 3 --dist loadfile --durations 25 -m "slow and not browser"
 
 # Those of the live view say how soon something is seen: nothing else runs beside them.
 test-browser: setup-dev messages ## Run the tests in Chromium
-	pytest -n 2 --dist loadfile -m browser --ignore tests/browser/test_live.py
+	pytest -n 3 --dist loadfile --durations 15 -m browser --ignore tests/browser/test_live.py
 	pytest -m browser tests/browser/test_live.py
 
 test-postgresql: setup-dev messages ## Run the tests of the application on a PostgreSQL server of their own

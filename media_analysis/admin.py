@@ -420,23 +420,23 @@ class FeedbackAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         guard = self.admin_site.admin_view
         return [
-            path("<int:pk>/file/", guard(self.serve_file), name="media_analysis_feedback_file"),
+            path("<slug:pk>/file/", guard(self.serve_file), name="media_analysis_feedback_file"),
             re_path(
-                rf"^(?P<pk>\d+)/evidence/(?P<name>{evidence.NAME_PATTERN})$",
+                rf"^(?P<pk>\w+)/evidence/(?P<name>{evidence.NAME_PATTERN})$",
                 guard(self.serve_evidence),
                 name="media_analysis_feedback_evidence",
             ),
             *super().get_urls(),
         ]
 
-    def serve_evidence(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+    def serve_evidence(self, request: HttpRequest, pk: str, name: str) -> HttpResponse:
         """A picture of the evidence, for reviewers."""
         analysis = self._consented(request, pk).analysis
         jpeg = evidence.read(evidence.find(analysis, name))
         custody.look_at(analysis, actor=cast(User, request.user), what=custody.What.PICTURE)
         return HttpResponse(jpeg, content_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
 
-    def serve_file(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    def serve_file(self, request: HttpRequest, pk: str) -> StreamingHttpResponse:
         """The file as received, for reviewers. Who takes it is written down."""
         feedback = self._consented(request, pk)
         media = feedback.analysis.media
@@ -465,12 +465,12 @@ class FeedbackAdmin(ReadOnlyAdmin):
             },
         )
 
-    def _consented(self, request: HttpRequest, pk: int) -> Feedback:
+    def _consented(self, request: HttpRequest, pk: str) -> Feedback:
         """The feedback, if its file may be looked at by this reviewer."""
         if not self.has_review_permission(request):
             raise PermissionDenied
-        feedback = self.get_queryset(request).filter(pk=pk, consent_at__isnull=False).first()
-        if feedback is None:
+        feedback = self.get_object(request, pk)
+        if feedback is None or feedback.consent_at is None:
             raise Http404
         return feedback
 

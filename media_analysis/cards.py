@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Code, SentinelError
+from accounts.ids import new_public_id
 from accounts.models import User
 from media_analysis import custody
 from media_analysis.models import Analysis, ResultCard
@@ -31,16 +32,19 @@ def publish(analysis: Analysis, *, by: User) -> ResultCard:
         return card
     try:
         with transaction.atomic():
-            card = ResultCard.objects.create(analysis=analysis)
-            if card_of(analysis) is None:
-                raise SentinelError(Code.NOT_FOUND)
+            public_id = new_public_id()
+            # First, so that nothing is shared that the log does not tell of, where transactions mean nothing.
             custody.record(
                 analysis.media.public_id,
                 custody.Event.SHARED,
                 actor=by,
                 analysis=analysis.public_id,
-                card=card.public_id,
+                card=public_id,
             )
+            card = ResultCard.objects.create(analysis=analysis, public_id=public_id)
+            if card_of(analysis) is None:
+                card.delete()
+                raise SentinelError(Code.NOT_FOUND)
     except IntegrityError as error:
         # Another caller was faster, or the analysis is gone.
         if earlier := card_of(analysis):

@@ -161,7 +161,7 @@ def delete_case(seat: Seat) -> None:
 
 def files_of(case: Case) -> QuerySet[CaseMedia]:
     """In the order in which they came."""
-    analyses = Analysis.objects.order_by("id").defer("result", "evidence")
+    analyses = Analysis.objects.order_by("created_at", "id").defer("result", "evidence")
     return (
         CaseMedia.objects.filter(case=case)
         .select_related("media__owner", "added_by")
@@ -222,14 +222,15 @@ def add_media(seat: Seat, media_ids: Collection[str]) -> int:
         new = [each for each in media if each.public_id not in inside]
         if len(inside) + len(new) > MAX_FILES:
             raise SentinelError(Code.INVALID_FIELD, text=_("A case holds at most %(count)s files."), count=MAX_FILES)
+        # Told first: nobody sees a file whose log does not say so, where transactions mean nothing.
+        details = {"what": "case", "case": seat.case.public_id}
+        custody.record_each({each.public_id: details for each in new}, Event.SHARED, actor=seat.user)
         CaseMedia.objects.bulk_create(
             CaseMedia(
                 case=seat.case, media=each, media_public_id=each.public_id, sha256=each.sha256, added_by=seat.user
             )
             for each in new
         )
-        details = {"what": "case", "case": seat.case.public_id}
-        custody.record_each({each.public_id: details for each in new}, Event.SHARED, actor=seat.user)
         _touch(seat.case)
     return len(new)
 
@@ -342,8 +343,9 @@ def accept_invitation(user: User, public_id: str) -> Case:
             if not CaseInvitation.objects.filter(pk=invitation.pk).delete()[0]:
                 raise SentinelError(Code.NOT_FOUND)
             if not members_of(case).filter(user=user).exists():
-                CaseMember.objects.create(case=case, user=user, role=invitation.role)
+                # Told first: nobody sees a file whose log does not say so, where transactions mean nothing.
                 _record_all(case, Event.SHARED, actor=user, what="member")
+                CaseMember.objects.create(case=case, user=user, role=invitation.role)
     except IntegrityError as error:
         # Two clicks at once, or the case is gone.
         raise SentinelError(Code.NOT_FOUND) from error
@@ -356,8 +358,10 @@ def decline_invitation(user: User, public_id: str) -> None:
 
 def end_invitation(user: User, public_id: str) -> None:
     """Decline it if it is to `user`, withdraw it if it is from them. Raises ``not_found``."""
-    ours = Q(user=user) | Q(case__owner=user)
-    if not CaseInvitation.objects.filter(ours, public_id=public_id).delete()[0]:
+    ours = CaseInvitation.objects.filter(Q(user=user) | Q(case__owner=user), public_id=public_id)
+    # By its key: MongoDB deletes by no other table.
+    found = ours.values_list("pk", flat=True).first()
+    if found is None or not CaseInvitation.objects.filter(pk=found).delete()[0]:
         raise SentinelError(Code.NOT_FOUND)
 
 

@@ -120,10 +120,16 @@ def record_each(
             if tried:
                 # Not all at once again.
                 time.sleep(random.uniform(0, 0.01 * tried))
+            added = _next_events(chunk, event, actor)
             try:
                 with transaction.atomic():
-                    made += _append(chunk, event, actor)
+                    made += CustodyEvent.objects.bulk_create(added)
             except IntegrityError:
+                # Where transactions mean nothing, those before the one that came too late are written.
+                written = _written_of(added)
+                made += written
+                there = {done.media_id for done in written}
+                chunk = [(media_id, details) for media_id, details in chunk if media_id not in there]
                 continue
             break
         else:
@@ -131,10 +137,10 @@ def record_each(
     return made
 
 
-def _append(
+def _next_events(
     each: Sequence[tuple[str, Mapping[str, str | int]]], event: Event, actor: User | None
 ) -> list[CustodyEvent]:
-    """Raises IntegrityError where another writer took a number first."""
+    """Not written yet: another writer may take one of their numbers first."""
     last_number = CustodyEvent.objects.filter(media_id=OuterRef("media_id")).order_by("-number").values("number")[:1]
     media_ids = [media_id for media_id, _details in each]
     last = {
@@ -161,7 +167,17 @@ def _append(
         )
         added.digest = digest_of(added)
         made.append(added)
-    return CustodyEvent.objects.bulk_create(made)
+    return made
+
+
+def _written_of(events: Sequence[CustodyEvent]) -> list[CustodyEvent]:
+    """Those of several new events that are in the table. A single one is not, if writing it failed."""
+    if len(events) == 1:
+        return []
+    digests = {event.digest for event in events}
+    there = CustodyEvent.objects.filter(digest__in=digests).values_list("media_id", "number", "digest")
+    known = set(there)
+    return [event for event in events if (event.media_id, event.number, event.digest) in known]
 
 
 def look(results: Mapping[str, str], *, actor: User, what: What) -> list[CustodyEvent]:

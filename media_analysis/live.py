@@ -225,7 +225,7 @@ class LiveStream:
                 LiveEvent.objects.bulk_create(rows)
             except IntegrityError:
                 # Deleted, or what seemed to fail before had been written.
-                if not Analysis.objects.filter(pk=self._analysis.pk).exists():
+                if not self._is_there():
                     return False
                 rows = self._missing(rows)
             except DatabaseError:
@@ -233,8 +233,15 @@ class LiveStream:
                 connection.close()
                 time.sleep(RETRY_SECONDS)
             else:
-                return True
+                if connection.features.supports_foreign_keys or self._is_there():
+                    return True
+                # What no foreign key has refused, nobody else would delete before it is old.
+                LiveEvent.objects.filter(analysis=self._analysis).delete()
+                return False
         return False
+
+    def _is_there(self) -> bool:
+        return Analysis.objects.filter(pk=self._analysis.pk).exists()
 
     def _missing(self, rows: list[LiveEvent]) -> list[LiveEvent]:
         there = LiveEvent.objects.filter(analysis=self._analysis, stream=self._analysis.claim_token)
@@ -325,6 +332,8 @@ def discard_finished() -> int:
     analyses = {analysis.pk: analysis for found in (ended, forgotten) for analysis in found.distinct()}
     for analysis in analyses.values():
         discard_streams(analysis)
+    # Of analyses that were deleted while their last events were written.
+    LiveEvent.objects.filter(created_at__lt=now - keep - longest).delete()
     return len(analyses)
 
 

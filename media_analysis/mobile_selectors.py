@@ -90,7 +90,7 @@ def get_media(user: User, public_id: str, kind: Media.Kind) -> Media:
 
 def latest_analysis(media: Media) -> Analysis:
     """The analysis that the published answers are about. Raises ``video_not_found`` or ``image_not_found``."""
-    analysis = media.analyses.order_by("-id").first()
+    analysis = media.analyses.order_by("-created_at", "-id").first()
     if analysis is None:
         raise SentinelError(NOT_FOUND[Media.Kind(media.kind)])
     return analysis
@@ -134,7 +134,7 @@ def history(user: User) -> dict[str, Any]:
     rows = (
         Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True)
         # Of several analyses of one file the latest comes last, and stays.
-        .order_by("media__created_at", "media_id", "id")
+        .order_by("media__created_at", "media_id", "created_at", "id")
         .values("id", "media_id", *ANALYSIS_COLUMNS, *(f"media__{name}" for name in MEDIA_COLUMNS))
     )
     said: dict[str, dict[int, dict[str, str]]] = {kind: {} for kind in Media.Kind.values}
@@ -168,7 +168,7 @@ def finished_results(user: User) -> dict[str, str]:
         media__deleted_at__isnull=True,
         status__in=[Analysis.Status.DONE, Analysis.Status.FAILED],
     )
-    return dict(finished.order_by("id").values_list("media__public_id", "public_id"))
+    return dict(finished.order_by("created_at", "id").values_list("media__public_id", "public_id"))
 
 
 def _found(row: dict[str, Any]) -> dict[str, Any]:

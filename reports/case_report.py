@@ -191,7 +191,7 @@ def _add_file(writer: package.Writer, seat: Seat, file: CaseFile) -> None:
 
 def _files_with_results(seat: Seat) -> list[CaseFile]:
     """All files of the case, with everything that was found in them."""
-    whole = Prefetch("media__analyses", Analysis.objects.select_related("media__owner").order_by("id"))
+    whole = Prefetch("media__analyses", Analysis.objects.select_related("media__owner").order_by("created_at", "id"))
     lines = cases.files_of(seat.case).prefetch_related(None).prefetch_related(whole)
     return cases.show_files(list(lines))
 

@@ -280,7 +280,9 @@ def test_the_session_may_upload_too_but_needs_its_csrf_token(as_owner: Client, o
     assert careful.generic("POST", URL, headers=headers).status_code == 403
 
 
-def test_there_are_so_many_open_uploads_a_user_and_no_more(tus: Tus, stranger: User, settings: Any) -> None:
+def test_there_are_so_many_open_uploads_a_user_and_no_more(
+    tus: Tus, owner: User, stranger: User, settings: Any
+) -> None:
     settings.SENTINEL_MAX_UPLOADS = 2
     urls = [tus.begin(5)["Location"] for _ in range(2)]
     assert error_of(tus.begin(5)) == (409, "too_many_uploads")
@@ -288,7 +290,7 @@ def test_there_are_so_many_open_uploads_a_user_and_no_more(tus: Tus, stranger: U
     assert Tus(stranger).begin(5).status_code == 201
     tus.ask("DELETE", urls[0])
     assert tus.begin(5).status_code == 201
-    ResumableUpload.objects.filter(owner__username="owner").update(expires_at=timezone.now())
+    ResumableUpload.objects.filter(owner=owner).update(expires_at=timezone.now())
     assert tus.begin(5).status_code == 201
 
 

@@ -47,8 +47,11 @@ def test_a_waiting_analysis_is_claimed_once(owner: User) -> None:
     assert services.claim_analysis(analysis.pk) is None
 
 
-def test_an_analysis_that_is_gone_cannot_be_claimed(db: None) -> None:
-    assert services.claim_analysis(12345) is None
+def test_an_analysis_that_is_gone_cannot_be_claimed(owner: User) -> None:
+    analysis = make_analysis(owner)
+    gone = analysis.pk
+    analysis.delete()
+    assert services.claim_analysis(gone) is None
 
 
 def test_finishing_writes_everything_at_once(owner: User) -> None:

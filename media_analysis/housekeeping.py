@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 from django.conf import settings
@@ -113,8 +114,14 @@ _orphaned_pictures = FolderSweep(evidence.FOLDER, evidence.discard_orphans)
 _orphaned_originals = FolderSweep("media", _discard_originals)
 
 
+@cache
+def keep_swept() -> None:
+    """Have abandoned uploads of this host swept from now on: called by web processes, whose host may have no worker."""
+    UploadSweeper().start()
+
+
 class UploadSweeper(threading.Thread):
-    """Sweeps the uploads of a host that may have no worker: started by web processes with their first upload."""
+    """Sweeps the uploads of this host now and then, for as long as the process lives."""
 
     def __init__(self) -> None:
         super().__init__(name="sweeper", daemon=True)

@@ -23,7 +23,7 @@ REFUSED_FLAG = "sentinel.refused"
 
 
 class OversizedBodyMiddleware:
-    """Answers a request whose body was refused unread, in the page's or the API's form."""
+    """Answers a request whose body was not read for its size, in the page's or the API's form."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -33,6 +33,8 @@ class OversizedBodyMiddleware:
         if oversized:
             text = None if oversized == "file" else _("The request is too large.")
             return answer_error(request, SentinelError(Code.FILE_TOO_LARGE, text=text))
+        if getattr(request, "scope", {}).get(REFUSED_FLAG) == Code.STORAGE_FULL:
+            return answer_error(request, StorageFull())
         return self.get_response(request)
 
 

@@ -13,3 +13,4 @@ class ReportsConfig(AppConfig):
 
         seal.require_settings()
         signals.worker_starts.connect(ahead.start, dispatch_uid="reports.ahead")
+        signals.worker_starts.connect(seal.take_over_folder, dispatch_uid="reports.seal")

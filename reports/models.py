@@ -47,6 +47,25 @@ class Report(models.Model):
         return self.public_id
 
 
+class SealCertificate(models.Model):
+    """A certificate that documents were signed with here, so that they are known after the key was changed.
+
+    In the database, since every host has to know what any of them signed. It is no secret.
+    """
+
+    fingerprint = models.CharField(_("SHA-256"), max_length=64, unique=True)
+    pem = models.TextField(_("certificate"))
+    created_at = models.DateTimeField(_("used since"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("certificate of the seal")
+        verbose_name_plural = _("certificates of the seal")
+        ordering = ["created_at", "id"]
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+
 class IssuedDocument(models.Model):
     """A document that left the building, for those who want to know whether it is genuine.
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +34,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
-from reports.models import Timestamp
+from reports.models import SealCertificate, Timestamp
 
 logger = logging.getLogger(__name__)
 
@@ -166,13 +164,8 @@ def certificate_fingerprint() -> str:
 
 def known_certificates() -> dict[str, x509.Certificate]:
     """Every certificate that documents were signed with here, by fingerprint: the present one and older ones."""
-    known = {}
-    for path in sorted(_folder().glob("*.pem")):
-        try:
-            for certificate in x509.load_pem_x509_certificates(path.read_bytes()):
-                known[fingerprint_of(certificate)] = certificate
-        except (OSError, ValueError) as error:
-            logger.error("The certificate in %s cannot be read: what it signed is no longer known (%s)", path, error)
+    rows = SealCertificate.objects.order_by("created_at", "pk")
+    known = {row.fingerprint: x509.load_pem_x509_certificate(row.pem.encode()) for row in rows}
     now = identity()
     return {**known, now.fingerprint: now.certificate}
 
@@ -211,22 +204,32 @@ def _public_bytes(key: Any) -> bytes:
     return encoded
 
 
-def _folder() -> Path:
-    return Path(settings.SENTINEL_CERTIFICATES_DIR)
-
-
 def _remember(certificate: x509.Certificate) -> None:
     """Keep a certificate that signs, so that what it signed is known when another one has taken its place."""
-    path = _folder() / f"{fingerprint_of(certificate)}.pem"
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Written elsewhere first: other processes read the folder.
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
-        draft.write(certificate.public_bytes(Encoding.PEM))
-        draft.flush()
-        os.fsync(draft.fileno())
-    os.replace(draft.name, path)
+    SealCertificate.objects.get_or_create(
+        fingerprint=fingerprint_of(certificate), defaults={"pem": certificate.public_bytes(Encoding.PEM).decode()}
+    )
+
+
+def take_over_folder(**_of_the_signal: Any) -> None:
+    """Receiver of :data:`media_analysis.signals.worker_starts`: earlier versions kept certificates in a folder."""
+    for path in sorted(_folder().glob("*.pem")):
+        try:
+            for certificate in x509.load_pem_x509_certificates(path.read_bytes()):
+                _remember(certificate)
+        except (OSError, ValueError) as error:
+            logger.error("The certificate in %s cannot be read: what it signed is no longer known (%s)", path, error)
+
+
+def forget(fingerprint: str) -> bool:
+    """Take a certificate out, after its key was stolen: what it signed is then nobody's. False if it is not known."""
+    (_folder() / f"{fingerprint}.pem").unlink(missing_ok=True)
+    deleted, _rows = SealCertificate.objects.filter(fingerprint=fingerprint).delete()
+    return bool(deleted)
+
+
+def _folder() -> Path:
+    return Path(settings.DATA_DIR) / "certificates"
 
 
 # Signing

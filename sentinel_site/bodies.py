@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from accounts.errors import Code
+from accounts.errors import Code, is_disk_full
 from media_analysis.middleware import OVERSIZED_FLAG, REFUSED_FLAG
 
 # What a multipart body holds beside the file: the other fields and the boundaries. Also the most that any other body
@@ -51,7 +51,8 @@ class LimitBody:
     any other body that does is answered 408.
 
     Before a file is read, ``is_ready`` is asked whether there is a database to accept it: nobody shall send 100 MB in
-    vain. The answer is then that of :class:`sentinel_site.outage.Outage`.
+    vain. The answer is then that of :class:`sentinel_site.outage.Outage`. ``lacks_room`` is asked whether there is no
+    room for so many bytes, those of all bodies under way together, ``on_file`` is told of each body that is let in.
     """
 
     def __init__(
@@ -60,10 +61,16 @@ class LimitBody:
         *,
         max_upload_bytes: int,
         is_ready: Callable[[], Awaitable[bool]] | None = None,
+        lacks_room: Callable[[int], bool] = lambda size: False,
+        on_file: Callable[[], None] = lambda: None,
     ) -> None:
         self.application = application
         self.limit = max_upload_bytes + SLACK_BYTES
         self.is_ready = is_ready
+        self.lacks_room = lacks_room
+        self.on_file = on_file
+        # Bytes of all files under way, whether they have come or not.
+        self._promised = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,6 +86,12 @@ class LimitBody:
         if holds_file and self.is_ready is not None and not await self.is_ready():
             await self._refuse(scope, receive, send, {REFUSED_FLAG: Code.UNAVAILABLE})
             return
+        size = int(announced) if holds_file and announced.isdigit() else 0
+        if holds_file:
+            if self.lacks_room(self._promised + size):
+                await self._refuse(scope, receive, send, {REFUSED_FLAG: Code.STORAGE_FULL})
+                return
+            self.on_file()
         received = 0
         begun = time.monotonic()
         ended = cut_off = too_slow = answered = False
@@ -108,7 +121,17 @@ class LimitBody:
                     return {"type": "http.disconnect"}
             return message
 
-        await self.application(scope, counted, noted)
+        self._promised += size
+        try:
+            await self.application(scope, counted, noted)
+        except OSError as error:
+            # Where Django puts the body before any of its code runs.
+            if answered or not is_disk_full(error):
+                raise
+            await self._refuse(scope, receive, send, {REFUSED_FLAG: Code.STORAGE_FULL})
+            return
+        finally:
+            self._promised -= size
         if too_slow and not answered:
             await self._refuse(scope, receive, send, {REFUSED_FLAG: Code.TOO_SLOW})
 

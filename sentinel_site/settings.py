@@ -204,8 +204,6 @@ SENTINEL_SIGNING_KEY = read_signing_key(
     "SENTINEL_SIGNING_KEY", fallback_file=DATA_DIR / "signing_key.pem", make=new_signing_key
 )
 SENTINEL_SIGNING_KEY_PASSPHRASE = read_given_secret("SENTINEL_SIGNING_KEY_PASSPHRASE")
-# Every certificate that was ever signed with here, so that older documents are known as genuine.
-SENTINEL_CERTIFICATES_DIR = DATA_DIR / "certificates"
 SENTINEL_TIMESTAMP_URL = env("SENTINEL_TIMESTAMP_URL", default="")
 SENTINEL_TIMESTAMP_TIMEOUT_SECONDS = env.float("SENTINEL_TIMESTAMP_TIMEOUT_SECONDS", default=3.0)
 

@@ -28,7 +28,6 @@ def _own_folders(settings: Any, tmp_path: Path) -> None:
     # All tests come from one address; those of the rates ask for their own.
     settings.SENTINEL_API_RATE_USER = settings.SENTINEL_API_RATE_ANONYMOUS = settings.SENTINEL_API_RATE_SIGN_UP = ""
     settings.SENTINEL_CHECK_RATE = ""
-    settings.SENTINEL_CERTIFICATES_DIR = tmp_path / "certificates"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.STORAGES = {
         **settings.STORAGES,

@@ -46,13 +46,13 @@ def another_key() -> bytes:
 @contextmanager
 def key_of_another() -> Iterator[None]:
     """Inside, the site signs with that key, and forgets it afterwards."""
-    own, folder = settings.SENTINEL_SIGNING_KEY, settings.SENTINEL_CERTIFICATES_DIR
+    own = settings.SENTINEL_SIGNING_KEY
     settings.SENTINEL_SIGNING_KEY = another_key()
-    settings.SENTINEL_CERTIFICATES_DIR = folder.with_name("certificates of another")
     try:
         yield
     finally:
-        settings.SENTINEL_SIGNING_KEY, settings.SENTINEL_CERTIFICATES_DIR = own, folder
+        seal.forget(seal.certificate_fingerprint())
+        settings.SENTINEL_SIGNING_KEY = own
 
 
 def added_to(pdf: bytes) -> bytes:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import NameOID
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -43,6 +44,8 @@ from tests.reports.sealing import (
     took,
 )
 from tests.reports.test_pdf import page
+
+pytestmark = pytest.mark.django_db
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -213,7 +216,9 @@ def test_old_certificates_stay_known_until_they_are_taken_out(settings: Any) -> 
     a_sealed_pdf()
     pems = x509.load_pem_x509_certificates(seal.certificates_pem().encode())
     assert [seal.fingerprint_of(pem) for pem in pems] == [seal.certificate_fingerprint(), old]
-    (settings.SENTINEL_CERTIFICATES_DIR / f"{old}.pem").unlink()
+    call_command("forget_certificate", old)
+    with pytest.raises(CommandError, match="not known"):
+        call_command("forget_certificate", old)
     assert seal.check_pdf(sealed).state is State.OTHER_KEY
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, cast
 
 from django import forms
@@ -19,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import SentinelError
 from accounts.models import User
-from media_analysis import custody, evidence, health, selectors, services, streaming
+from media_analysis import custody, evidence, health, retention, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.link_words import link_of
 from media_analysis.models import (
@@ -87,7 +88,9 @@ class LinkSourceInline(ReadOnlyInline, admin.StackedInline):  # type: ignore[typ
 
 @admin.register(Media)
 class MediaAdmin(ReadOnlyAdmin):
-    list_display = ("public_id", "original_name", "owner", "kind", "duration", "size", "created_at", "deleted_at")
+    list_display = (
+        *("public_id", "original_name", "owner", "kind", "duration", "size", "created_at", "deletes_at", "deleted_at"),
+    )
     list_filter = ("kind", "codec", "created_at")
     search_fields = ("public_id", "original_name", "sha256", "md5", "owner__username", "owner__email")
     date_hierarchy = "created_at"
@@ -97,6 +100,14 @@ class MediaAdmin(ReadOnlyAdmin):
     def get_inlines(self, request: HttpRequest, obj: Media | None) -> list[Any]:
         """The link of a file that came by one."""
         return [*super().get_inlines(request, obj), *([LinkSourceInline] if obj and link_of(obj) else [])]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """When it will be deleted, where files are."""
+        return [column for column in super().get_list_display(request) if column != "deletes_at" or retention.is_on()]
+
+    @admin.display(description=_("will be deleted"))
+    def deletes_at(self, media: Media) -> datetime | None:
+        return retention.deletes_at(media)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """What goes with a file may go with it, though it cannot be deleted by itself."""

@@ -120,6 +120,8 @@ def describe(event: CustodyEvent) -> str:
 
 
 def _who(event: CustodyEvent, actor: User | None, *, is_staff: bool, viewer: User | None) -> str:
+    if event.details.get("rule") == "retention":
+        return _("the site's rule on how long files are kept")
     if not event.actor:
         return _("Sentinel itself")
     if actor is None:

@@ -26,6 +26,7 @@ from media_analysis import (
     live,
     notifications,
     resumable,
+    retention,
     scratch,
     services,
 )
@@ -196,6 +197,9 @@ def tidy_up() -> None:
 
 
 def sweep_expired() -> None:
-    """Delete what is kept for a time only: resumable uploads, and the last words of workers that are gone."""
+    """Delete what is kept for a time only: resumable uploads, the last words of workers that are gone, and files, where
+    the site says so.
+    """
     resumable.sweep_uploads()
     health.sweep_workers()
+    retention.apply()

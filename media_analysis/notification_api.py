@@ -40,7 +40,9 @@ class NotificationOutput(serializers.ModelSerializer[Notification]):
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
     analysis = serializers.CharField(source="analysis.public_id", help_text="The analysis that ended.")
-    kind = serializers.ChoiceField(choices=Notification.Kind.choices, help_text="How it ended.")
+    kind = serializers.ChoiceField(
+        choices=Notification.Kind.choices, help_text="How it ended; `expiring`: its file will be deleted."
+    )
     name = serializers.CharField(source="analysis.media.original_name", help_text="The file's name as received.")
     text = serializers.SerializerMethodField(help_text="What there is to say, in the language asked for.")
     url = serializers.SerializerMethodField(help_text="The page of the result.")

@@ -7,6 +7,7 @@ processes, it writes the same rows once.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -37,6 +38,26 @@ def announce(pk: int) -> Notification | None:
     notification, _created = Notification.objects.get_or_create(
         analysis=analysis, finished_at=analysis.finished_at, defaults={"user": owner, "kind": kind}
     )
+    _send(notification)
+    # Last: whoever is killed before this line leaves the rest to announce_missed.
+    Analysis.objects.filter(pk=pk, finished_at=analysis.finished_at).update(announced_at=timezone.now())
+    return notification
+
+
+def announce_deletion(analysis: Analysis, at: datetime) -> Notification:
+    """Write down that the owner is to be told: the file of this analysis will be deleted, its time being up `at`."""
+    notification, _created = Notification.objects.get_or_create(
+        analysis=analysis,
+        finished_at=at,
+        defaults={"user": analysis.media.owner, "kind": Notification.Kind.EXPIRING},
+    )
+    _send(notification)
+    return notification
+
+
+def _send(notification: Notification) -> None:
+    """Put it on its way, in each way in which its user wants to hear of it."""
+    owner = notification.user
     for device in owner.push_devices.all():
         Delivery.objects.get_or_create(
             notification=notification,
@@ -46,9 +67,6 @@ def announce(pk: int) -> Notification | None:
         )
     if owner.notify_by_email:
         Delivery.objects.get_or_create(notification=notification, channel=Delivery.Channel.EMAIL, target="")
-    # Last: whoever is killed before this line leaves the rest to announce_missed.
-    Analysis.objects.filter(pk=pk, finished_at=analysis.finished_at).update(announced_at=timezone.now())
-    return notification
 
 
 def announce_missed() -> int:
@@ -106,6 +124,8 @@ def notification_text(notification: Notification) -> str:
     """What the pages say under the file's name: only its owner sees them, so the verdict is in it."""
     if notification.kind == Notification.Kind.FAILED:
         return _("The examination failed")
+    if notification.kind == Notification.Kind.EXPIRING:
+        return _("This file will be deleted soon")
     return verdict_text(notification.analysis)
 
 
@@ -118,6 +138,8 @@ def headline(notification: Notification) -> str:
     """What a locked screen may show: that something ended, and nothing of what was found."""
     if notification.kind == Notification.Kind.FAILED:
         return _("Your examination could not be finished")
+    if notification.kind == Notification.Kind.EXPIRING:
+        return _("One of your files will be deleted soon")
     return _("Your examination is finished")
 
 
@@ -127,6 +149,8 @@ def message(notification: Notification) -> str:
         return notification.analysis.media.original_name
     if notification.kind == Notification.Kind.FAILED:
         return _("Open Sentinel to see why.")
+    if notification.kind == Notification.Kind.EXPIRING:
+        return _("Open Sentinel to see which one, and to download what you want to keep.")
     return _("Open Sentinel to see the result.")
 
 

@@ -311,15 +311,18 @@ def retry_analysis(analysis: Analysis) -> bool:
     return bool(queued)
 
 
-def delete_media(media: Media, *, actor: User | None = None) -> DeletionReceipt:
+def delete_media(media: Media, *, actor: User | None = None, rule: str = "") -> DeletionReceipt:
     """Remove a file with everything made from it; returns the receipt with its hashes, which stays.
+
+    `rule` names the rule of the site by which it goes, where nobody asked for it.
 
     Marked first, so that it is gone for its owner at once and housekeeping can complete what an interruption leaves.
     """
     now = timezone.now()
     with transaction.atomic():
         if Media.objects.filter(pk=media.pk, deleted_at__isnull=True).update(deleted_at=now):
-            custody.record(media.public_id, custody.Event.DELETED, actor=actor, sha256=media.sha256)
+            why = {"rule": rule} if rule else {}
+            custody.record(media.public_id, custody.Event.DELETED, actor=actor, sha256=media.sha256, **why)
     receipt, _ = DeletionReceipt.objects.get_or_create(
         media_public_id=media.public_id,
         defaults={

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -7,12 +9,12 @@ from django.utils.translation import get_language
 from django.views.decorators.http import require_GET
 
 from accounts.errors import Code
-from media_analysis import custody, notifications, selectors
+from media_analysis import custody, notifications, retention, selectors
 from media_analysis.edges import SignedInRequest, page
 from media_analysis.forms import FeedbackForm
 from media_analysis.link_forms import LinkForm
 from media_analysis.link_words import clock, link_of
-from media_analysis.models import Analysis, LinkSource
+from media_analysis.models import Analysis, LinkSource, Media
 from media_analysis.wording import reason_text
 from reports import services
 from reports.negotiation import as_download, file_name
@@ -45,8 +47,14 @@ def result(request: SignedInRequest, public_id: str) -> HttpResponse:
         "report": present(analysis),
         "feedback": given,
         "feedback_form": FeedbackForm(given=given),
+        "kept": _kept(analysis.media),
     }
     return render(request, "reports/result.html", context)
+
+
+def _kept(media: Media) -> dict[str, Any]:
+    """How long the file is kept, where the site keeps files for a time only."""
+    return {"until": retention.deletes_at(media), "for_case": retention.is_kept_for_case(media)}
 
 
 def _failed(request: SignedInRequest, analysis: Analysis, *, is_own: bool) -> HttpResponse:
@@ -58,6 +66,7 @@ def _failed(request: SignedInRequest, analysis: Analysis, *, is_own: bool) -> Ht
         "analysis": analysis,
         "is_own": is_own,
         "reason": reason_text(analysis),
+        "kept": _kept(analysis.media),
         "link": link,
         "duration": clock(link.duration) if link and link.duration else "",
         "max_seconds": longest,

@@ -13,18 +13,21 @@ from media_analysis.models.analysis import Analysis
 
 
 class Notification(models.Model):
-    """What somebody is told: that an examination of theirs ended. One for each time that it did."""
+    """What somebody is told: that an examination of theirs ended, one for each time that it did; or that the file will
+    be deleted, since this site keeps files for a time only.
+    """
 
     class Kind(models.TextChoices):
         DONE = "done", _("examined")
         FAILED = "failed", _("failed")
+        EXPIRING = "expiring", _("will be deleted")
 
     public_id = PublicIdField()
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="notifications", verbose_name=_("user")
     )
     analysis = models.ForeignKey(Analysis, models.CASCADE, related_name="notifications", verbose_name=_("analysis"))
-    # Of the analysis: one that failed and was tried again ends a second time.
+    # Of the analysis: one that failed and was tried again ends a second time. Of EXPIRING: when the file's time is up.
     finished_at = models.DateTimeField(_("finished"))
     kind = models.CharField(_("kind"), max_length=8, choices=Kind)
     created_at = models.DateTimeField(_("created"), default=timezone.now)

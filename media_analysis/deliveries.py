@@ -27,7 +27,7 @@ from django.utils import timezone, translation
 
 from accounts.ids import new_public_id
 from accounts.models import PushDevice, User
-from media_analysis import notifications, push
+from media_analysis import clock, notifications, push
 from media_analysis.models import Delivery, Notification
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class NotWanted(Exception):
 
 def claim_due() -> Delivery | None:
     """Take the delivery that is due longest for this process. None if nothing is due."""
-    now = timezone.now()
+    now = clock.now()
     due = Delivery.objects.filter(status=Delivery.Status.WAITING, next_try_at__lte=now)
     for pk in list(due.order_by("next_try_at").values_list("pk", flat=True)[: 2 * SENDERS]):
         token = new_public_id()
@@ -106,7 +106,7 @@ def recover_lost() -> int:
     A push message is sent again: its topic and tag are the same, so that its reader sees one. An e-mail that was not
     handed over yet is too; one that was may be in the mailbox, and is not repeated.
     """
-    lost_since = timezone.now() - timedelta(seconds=settings.SENTINEL_PUSH_TIMEOUT_SECONDS + 10)
+    lost_since = clock.now() - timedelta(seconds=settings.SENTINEL_PUSH_TIMEOUT_SECONDS + 10)
     lost = Delivery.objects.filter(status=Delivery.Status.SENDING, claimed_at__lt=lost_since)
     recovered = 0
     for delivery in lost.select_related("notification"):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
+from statistics import mean, median
 
-from django.utils import timezone
-
+from media_analysis import clock, scheduling
 from media_analysis.models import Analysis, Media
 
 # What is typical is the median of so many of the latest analyses.
 LATEST = 20
+# Among so many of all kinds these are looked for.
+LATEST_OF_ALL = 100
+# Of so many that are before one, their kinds are looked at; of more, the usual mixture is assumed.
+KINDS_OF = 200
 # Below this progress in percent, a try's own pace says little.
 PACE_FROM = 15
 
@@ -21,90 +25,121 @@ PACE_FROM = 15
 class Outlook:
     """``position`` is how many analyses are before this one, 0 once it runs; ``seconds_left`` until its result.
 
-    None where nothing is known that would allow an estimate.
+    None where nothing is known that would allow an estimate. ``served`` tells whether anybody can examine it.
     """
 
     position: int
     seconds_left: float | None
+    served: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class _Unfinished:
-    pk: int
-    running: bool
+class Running:
+    """One that runs: how far it is in percent, since when, and the kind of its file."""
+
     progress: int
     started_at: datetime | None
     kind: str
 
 
-def outlooks() -> dict[int, Outlook]:
-    """The outlook of every analysis that waits or runs, by its key."""
+class Lane:
+    """What is known of a lane at one moment: what runs in it, and how long such analyses took lately."""
+
+    def __init__(self, lane: str) -> None:
+        rows = Analysis.objects.filter(status=Analysis.Status.RUNNING, lane=lane)
+        self.running = {
+            pk: Running(progress, started_at, kind)
+            for pk, progress, started_at, kind in rows.values_list("pk", "progress", "started_at", "media__kind")
+        }
+        self.typical = typical_seconds(lane)
+        self.now = clock.now()
+
+    def of_running(self, pk: int) -> Outlook:
+        return Outlook(0, seconds_left(self.running[pk], self.typical, self.now))
+
+    def of_waiting(self, analysis: Analysis, *, served: bool) -> Outlook:
+        before = scheduling.waiting_before(analysis)
+        position = len(self.running) + before
+        if not served:
+            return Outlook(position, None, served=False)
+        kinds = _kinds_before(analysis) if before <= KINDS_OF else Counter[str]()
+        return Outlook(
+            position,
+            wait(self.running.values(), before, kinds, analysis.media.kind, typical=self.typical, now=self.now),
+        )
+
+
+def outlooks(pks: Iterable[int], abilities: Iterable[scheduling.Ability]) -> dict[int, Outlook]:
+    """The outlook of those of these analyses that wait or run, by their keys; workers with `abilities` live."""
     states = Analysis.Status
     rows = (
-        Analysis.objects.filter(status__in=[states.QUEUED, states.RUNNING], media__deleted_at__isnull=True)
+        Analysis.objects.filter(
+            pk__in=list(pks), status__in=[states.QUEUED, states.RUNNING], media__deleted_at__isnull=True
+        )
         # Nobody knows when the file of a link comes; it holds up nobody until then.
-        .exclude(stage=Analysis.Stage.FETCHING)
-        .order_by("created_at", "pk")
-        .values_list("pk", "status", "progress", "started_at", "media__kind")
+        .exclude(lane="")
+        .select_related("media")
     )
-    unfinished = [
-        _Unfinished(pk, status == states.RUNNING, progress, started_at, kind)
-        for pk, status, progress, started_at, kind in rows
-    ]
-    return look_ahead(unfinished, typical_seconds() if unfinished else {}, timezone.now())
-
-
-def typical_seconds() -> dict[str, float]:
-    """Seconds from start to end of the latest analyses, by the kind of media. A kind without any is left out."""
+    lanes: dict[str, Lane] = {}
     found = {}
-    for kind in Media.Kind.values:
-        latest = Analysis.objects.filter(
-            status=Analysis.Status.DONE, media__kind=kind, started_at__isnull=False
-        ).order_by("-finished_at")
-        spans = [
-            (end - start).total_seconds()
-            for start, end in latest.values_list("started_at", "finished_at")[:LATEST]
-            if start and end
-        ]
-        if spans:
-            found[kind] = median(spans)
+    able = list(abilities)
+    for analysis in rows:
+        lane = lanes.get(analysis.lane) or lanes.setdefault(analysis.lane, Lane(analysis.lane))
+        if analysis.pk in lane.running:
+            found[analysis.pk] = lane.of_running(analysis.pk)
+        elif analysis.status == states.QUEUED:
+            served = any(ability.can_do(analysis.lane, analysis.wanted_detector) for ability in able)
+            found[analysis.pk] = lane.of_waiting(analysis, served=served)
     return found
 
 
-def look_ahead(unfinished: Iterable[_Unfinished], typical: dict[str, float], now: datetime) -> dict[int, Outlook]:
-    """Outlooks of analyses in their order, from how long each kind typically takes.
+def typical_seconds(lane: str = scheduling.DEFAULT_LANE) -> dict[str, float]:
+    """Seconds from start to end of the latest analyses, by the kind of media. A kind without any is left out."""
+    latest = (
+        Analysis.objects.filter(status=Analysis.Status.DONE, lane=lane, started_at__isnull=False)
+        .order_by("-finished_at")
+        .values_list("media__kind", "started_at", "finished_at")[:LATEST_OF_ALL]
+    )
+    spans: dict[str, list[float]] = {kind: [] for kind in Media.Kind.values}
+    for kind, begun, ended in latest:
+        if begun and ended and len(spans[kind]) < LATEST:
+            spans[kind].append(max((ended - begun).total_seconds(), 0.0))
+    return {kind: median(seconds) for kind, seconds in spans.items() if seconds}
+
+
+def wait(
+    running: Iterable[Running],
+    before: int,
+    kinds: Mapping[str, int],
+    own_kind: str,
+    *,
+    typical: Mapping[str, float],
+    now: datetime,
+) -> float | None:
+    """Seconds until the result of one that waits behind what runs and `before` others, of which the `kinds` are known.
 
     As many are thought to run at a time as do now.
     """
-    everything = list(unfinished)
-    at_a_time = max(sum(each.running for each in everything), 1)
-    found: dict[int, Outlook] = {}
-    work: float | None = sum_known(seconds_left(each, typical, now) for each in everything if each.running)
-    for position, each in enumerate(everything):
-        own = seconds_left(each, typical, now)
-        if each.running:
-            found[each.pk] = Outlook(0, own)
-            continue
-        found[each.pk] = Outlook(position, None if work is None or own is None else work / at_a_time + own)
-        work = None if work is None or own is None else work + own
-    return found
+    everything = list(running)
+    own = usual_seconds(own_kind, typical)
+    rests = [seconds_left(each, typical, now) for each in everything]
+    known = [rest for rest in rests if rest is not None]
+    if own is None or len(known) < len(rests):
+        return None
+    of_known = sum((usual_seconds(kind, typical) or own) * count for kind, count in kinds.items())
+    others = max(before - sum(kinds.values()), 0) * mean(typical.values())
+    return (sum(known) + of_known + others) / max(len(everything), 1) + own
 
 
-def sum_known(values: Iterable[float | None]) -> float | None:
-    """The sum, None if one of them is not known."""
-    total = 0.0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total
+def usual_seconds(kind: str, typical: Mapping[str, float]) -> float | None:
+    """Of a kind that was never examined here, the other kind is the better guess than none."""
+    return typical.get(kind) or max(typical.values(), default=None)
 
 
-def seconds_left(analysis: _Unfinished, typical: dict[str, float], now: datetime) -> float | None:
+def seconds_left(analysis: Running, typical: Mapping[str, float], now: datetime) -> float | None:
     """Of its own work: at first by what is typical, and the further it is, the more by its own pace."""
-    # Of a kind that was never examined here, the other kind is the better guess than none.
-    usual = typical.get(analysis.kind) or max(typical.values(), default=None)
-    if not analysis.running or analysis.started_at is None:
+    usual = usual_seconds(analysis.kind, typical)
+    if analysis.started_at is None:
         return usual
     elapsed = max((now - analysis.started_at).total_seconds(), 0.0)
     rest = None if usual is None else max(usual - elapsed, 0.0)
@@ -113,3 +148,10 @@ def seconds_left(analysis: _Unfinished, typical: dict[str, float], now: datetime
     done = analysis.progress / 100
     by_pace = elapsed * (1 - done) / done
     return by_pace if rest is None else done * by_pace + (1 - done) * rest
+
+
+def _kinds_before(analysis: Analysis) -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for rows in scheduling.ahead_of(analysis):
+        kinds.update(rows.values_list("media__kind", flat=True))
+    return kinds

@@ -144,7 +144,17 @@ class Fetcher(threading.Thread):
         super().__init__(name="fetcher", daemon=True)
         self._stopped = threading.Event()
         self._told = False
+        self._draining = False
         self._free = threading.Semaphore(settings.SENTINEL_LINK_FETCHERS)
+        self._running: set[Future[None]] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._running)
+
+    def drain(self) -> None:
+        """Take nothing more; what is being fetched goes on."""
+        self._draining = True
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has let go of what it had in hand."""
@@ -162,9 +172,14 @@ class Fetcher(threading.Thread):
         finally:
             connections.close_all()
 
+    def _takes_more(self) -> bool:
+        return not (self._stopped.is_set() or self._draining or self._lacks_room())
+
     def _fetch_waiting(self, pool: ThreadPoolExecutor) -> None:
         # Only what a thread is free for: what another process could fetch now must not lie here.
-        while not self._stopped.is_set() and not self._lacks_room() and self._free.acquire(blocking=False):
+        while not (self._stopped.is_set() or self._draining or self._lacks_room()) and self._free.acquire(
+            blocking=False
+        ):
             analysis: Analysis | None = None
             try:
                 analysis = links.claim_waiting()
@@ -189,9 +204,11 @@ class Fetcher(threading.Thread):
     def _watch(self, running: Future[None]) -> None:
         def ended(done: Future[None]) -> None:
             self._free.release()
+            self._running.discard(done)
             if error := done.exception():
                 logger.error("A fetcher broke off", exc_info=error)
 
+        self._running.add(running)
         running.add_done_callback(ended)
 
 

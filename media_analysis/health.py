@@ -1,14 +1,16 @@
 """Whether this installation can take work: its database, its queue, its workers, the detector they have loaded.
 
 Workers say that they live in :class:`WorkerState`. The process that guards the queue has a row under its host and
-number, which it renews as long as the queue's processes run. Each process that examines files has one below that, from
-when it has loaded the detector, which a thread of its own renews: when it is killed, its word goes stale with it.
+number, which it renews as long as the queue's processes run, and which says what they can do. Each process that
+examines files has one below that, from when it has loaded the detector, which a thread of its own renews: when it is
+killed, its word goes stale with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import socket
 import threading
@@ -17,15 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, Error, connection
-from django.db.models import Count, Max, Min, Q
-from django.utils import timezone
+from django.db.models import Count, Min, Q
 
 from accounts.models import User
+from media_analysis import clock, scheduling
 from media_analysis.models import Analysis, WorkerState
+from media_analysis.scheduling import Ability
 
 logger = logging.getLogger(__name__)
 
@@ -45,29 +48,54 @@ _askers = ThreadPoolExecutor(2, thread_name_prefix="health")
 _there_until = 0.0
 
 
+class QueueFigure(NamedTuple):
+    """What there is to do in a lane under a priority, whose name is in lower case."""
+
+    lane: str
+    priority: str
+    waiting: int
+    running: int
+    # For how long the oldest has waited; None when none waits.
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """How much waits and runs in a lane, for how long the oldest has waited, and how many workers serve it."""
+
+    lane: str
+    waiting: int
+    running: int
+    oldest_waiting_seconds: float | None
+    workers: int
+
+
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """How many analyses wait and run, and since when the oldest waits."""
+    """How many analyses wait and run, and for how long the oldest has waited.
+
+    ``unserved`` are those waiting that no worker that lives can do.
+    """
 
     waiting: int
     running: int
-    oldest_waiting: datetime | None
-
-    @property
-    def oldest_waiting_seconds(self) -> float | None:
-        if self.oldest_waiting is None:
-            return None
-        return max((timezone.now() - self.oldest_waiting).total_seconds(), 0.0)
+    oldest_waiting_seconds: float | None
+    unserved: int
+    lanes: list[LaneState]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkersState:
-    """How many queues are alive, when one was last heard of, and which detector their processes have loaded, if any."""
+    """How many queues are alive, when one was last heard of, and which detector their processes have loaded, if any.
+
+    ``abilities`` are those of the ones that still take something.
+    """
 
     alive: int
     last_seen: datetime | None
     detector: str
     detector_version: str
+    abilities: tuple[Ability, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,29 +151,87 @@ def _reach_database() -> None:
         connection.close()
 
 
-def queue_state() -> QueueState:
-    waiting = Q(status=Analysis.Status.QUEUED)
-    unfinished = Analysis.objects.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
-    # What is still being fetched waits for its site, not for us.
-    counted = unfinished.exclude(stage=Analysis.Stage.FETCHING).aggregate(
-        waiting=Count("pk", filter=waiting),
-        running=Count("pk", filter=~waiting),
-        oldest_waiting=Min("created_at", filter=waiting),
+def queue_figures() -> list[QueueFigure]:
+    """How much there is to do, by lane and priority; each lane that is known is there with each priority."""
+    states = Analysis.Status
+    unfinished = Analysis.objects.filter(status__in=[states.QUEUED, states.RUNNING]).exclude(lane="")
+    rows = unfinished.order_by().values_list("lane", "priority", "status").annotate(Count("pk"), Min("queued_at"))
+    counts: dict[tuple[str, int, str], int] = {}
+    oldest: dict[tuple[str, int], datetime] = {}
+    for lane, priority, status, count, since in rows:
+        counts[lane, priority, status] = count
+        if status == states.QUEUED:
+            oldest[lane, priority] = since
+    now = clock.now()
+    lanes = sorted({*scheduling.known_lanes(), *(lane for lane, _priority, _status in counts)})
+    return [
+        QueueFigure(
+            lane,
+            priority.name.lower(),
+            counts.get((lane, priority, states.QUEUED), 0),
+            counts.get((lane, priority, states.RUNNING), 0),
+            _age(oldest.get((lane, priority)), now),
+        )
+        for lane in lanes
+        for priority in Analysis.Priority
+    ]
+
+
+def queue_state(abilities: tuple[Ability, ...] = ()) -> QueueState:
+    """What there is to do, and how much of it workers of these abilities can do."""
+    figures = queue_figures()
+    by_lane: dict[str, list[QueueFigure]] = {}
+    for figure in figures:
+        by_lane.setdefault(figure.lane, []).append(figure)
+    return QueueState(
+        waiting=sum(figure.waiting for figure in figures),
+        running=sum(figure.running for figure in figures),
+        oldest_waiting_seconds=_longest(figures),
+        unserved=_count_unserved(abilities),
+        lanes=[
+            LaneState(
+                lane=lane,
+                waiting=sum(figure.waiting for figure in of_lane),
+                running=sum(figure.running for figure in of_lane),
+                oldest_waiting_seconds=_longest(of_lane),
+                workers=sum(lane in ability.lanes for ability in abilities),
+            )
+            for lane, of_lane in by_lane.items()
+        ],
     )
-    return QueueState(**counted)
+
+
+def is_served(analysis: Analysis) -> bool:
+    """Whether a worker lives that can do what this analysis waits for."""
+    return any(ability.can_do(analysis.lane, analysis.wanted_detector) for ability in workers_state().abilities)
 
 
 def workers_state() -> WorkersState:
-    alive = WorkerState.objects.filter(seen_at__gt=timezone.now() - ALIVE_FOR)
-    guards = alive.exclude(name__contains=BELOW).aggregate(alive=Count("pk"), last_seen=Max("seen_at"))
+    alive = list(WorkerState.objects.filter(seen_at__gt=clock.now() - ALIVE_FOR).order_by("started_at"))
+    guards = [worker for worker in alive if BELOW not in worker.name]
     # Which have it now; after a change of detector, the one that was loaded last.
-    loaded = alive.exclude(detector="").order_by("-started_at").first()
+    loaded = [worker for worker in alive if BELOW in worker.name and worker.detector][-1:]
     return WorkersState(
-        alive=guards["alive"],
-        last_seen=guards["last_seen"],
-        detector=loaded.detector if loaded else "",
-        detector_version=loaded.detector_version if loaded else "",
+        alive=len(guards),
+        last_seen=max((worker.seen_at for worker in guards), default=None),
+        detector=loaded[0].detector if loaded else "",
+        detector_version=loaded[0].detector_version if loaded else "",
+        abilities=tuple(Ability(tuple(guard.lanes), guard.detector) for guard in guards if not guard.draining),
     )
+
+
+def _count_unserved(abilities: tuple[Ability, ...]) -> int:
+    rows = Analysis.objects.filter(status=Analysis.Status.QUEUED).exclude(lane="").order_by()
+    kinds = rows.values_list("lane", "wanted_detector").annotate(Count("pk"))
+    return sum(count for lane, wanted, count in kinds if not any(ability.can_do(lane, wanted) for ability in abilities))
+
+
+def _longest(figures: list[QueueFigure]) -> float | None:
+    return max((figure.oldest_seconds for figure in figures if figure.oldest_seconds is not None), default=None)
+
+
+def _age(since: datetime | None, now: datetime) -> float | None:
+    return None if since is None else max((now - since).total_seconds(), 0.0)
 
 
 class WorkerBeat:
@@ -155,7 +241,9 @@ class WorkerBeat:
     current: ClassVar[WorkerBeat | None] = None
 
     def __init__(self) -> None:
-        self.name = f"{socket.gethostname()[:100]}:{os.getpid()}"
+        self.name = host_and_number()
+        # Set once the worker takes nothing more; its processes see it.
+        self._draining = multiprocessing.Event()
         # What a process that examines files says of itself; its own after the fork.
         self._known: dict[str, str] = {}
 
@@ -167,7 +255,16 @@ class WorkerBeat:
 
     def alive(self) -> None:
         """The queue's processes run: renew the guard's row."""
-        self._say(self.name)
+        ability = scheduling.own_ability()
+        self._say(self.name, lanes=list(ability.lanes), detector=ability.detector, draining=self.is_draining)
+
+    def drain(self) -> None:
+        """From now on nothing more is taken: seen by the processes at once, by everybody with the next word."""
+        self._draining.set()
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining.is_set()
 
     def starting(self) -> None:
         """This process is to examine files, and begins to load what it needs: say so for as long as it lives."""
@@ -211,8 +308,29 @@ class WorkerBeat:
             logger.exception("Could not say that the worker lives")
 
     @staticmethod
-    def _say(name: str, **known: str) -> None:
-        WorkerState.objects.update_or_create(name=name, defaults={"seen_at": timezone.now(), **known})
+    def _say(name: str, **known: Any) -> None:
+        WorkerState.objects.update_or_create(name=name, defaults={"seen_at": clock.now(), **known})
+
+
+def host_and_number() -> str:
+    """This process among those of all hosts."""
+    return f"{socket.gethostname()[:100]}:{os.getpid()}"
+
+
+def process_name() -> str:
+    """This process, below the worker that answers for it if there is one."""
+    beat = WorkerBeat.current
+    return host_and_number() if beat is None else f"{beat.name}{BELOW}{os.getpid()}"
+
+
+def worker_name() -> str:
+    """What the names of this worker's processes begin with; empty outside of one."""
+    return f"{WorkerBeat.current.name}{BELOW}" if WorkerBeat.current is not None else ""
+
+
+def is_draining() -> bool:
+    """Whether the worker that this process belongs to takes nothing more."""
+    return WorkerBeat.current is not None and WorkerBeat.current.is_draining
 
 
 def announce_start() -> None:
@@ -223,7 +341,7 @@ def announce_start() -> None:
 
 def is_starting() -> bool:
     """Whether a process that is to examine files still loads what it needs, for no longer than an examination takes."""
-    now = timezone.now()
+    now = clock.now()
     recent = now - timedelta(seconds=settings.SENTINEL_ANALYSIS_TIMEOUT_SECONDS)
     starting = WorkerState.objects.filter(name__contains=BELOW, detector="", started_at__gt=recent)
     return starting.filter(seen_at__gt=now - ALIVE_FOR).exists()
@@ -237,13 +355,14 @@ def announce_detector(name: str, version: str) -> None:
 
 def sweep_workers() -> int:
     """Delete the last words of workers that are long gone; returns how many."""
-    deleted, _ = WorkerState.objects.filter(seen_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
+    deleted, _ = WorkerState.objects.filter(seen_at__lt=clock.now() - FORGOTTEN_AFTER).delete()
     return deleted
 
 
 def _ask() -> tuple[QueueState, WorkersState]:
     try:
-        return queue_state(), workers_state()
+        workers = workers_state()
+        return queue_state(workers.abilities), workers
     finally:
         # This thread's own connection: nobody else would close it.
         connection.close()

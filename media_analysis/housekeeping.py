@@ -27,6 +27,7 @@ from media_analysis import (
     notifications,
     resumable,
     retention,
+    scheduling,
     scratch,
     services,
 )
@@ -152,7 +153,7 @@ class IdleWatch:
         self._fine_at = time.monotonic()
 
     def is_stuck(self) -> bool:
-        """Whether analyses have waited, with none running or finished, for longer than any start takes."""
+        """Whether analyses that this worker can do have waited for longer than any start takes, and it did none."""
         if not self._nobody_works():
             self._fine_at = time.monotonic()
         return time.monotonic() - self._fine_at > STUCK_AFTER.total_seconds()
@@ -160,10 +161,15 @@ class IdleWatch:
     @staticmethod
     def _nobody_works() -> bool:
         states = Analysis.Status
+        ability = scheduling.own_ability()
+        ours = Analysis.objects.filter(worker__startswith=health.worker_name())
+        lately = timezone.now() - STUCK_AFTER
         return (
-            Analysis.objects.filter(status=states.QUEUED).exclude(stage=Analysis.Stage.FETCHING).exists()
-            and not Analysis.objects.filter(status=states.RUNNING).exists()
-            and not Analysis.objects.filter(finished_at__gte=timezone.now() - STUCK_AFTER).exists()
+            scheduling.something_waits(ability)
+            and not ours.filter(status=states.RUNNING).exists()
+            and not ours.filter(
+                status__in=[states.DONE, states.FAILED], lane__in=ability.lanes, finished_at__gte=lately
+            ).exists()
             # A large network takes minutes to load, and what waits waits for it.
             and not health.is_starting()
         )

@@ -23,7 +23,7 @@ from django.db import Error, connection
 from django.urls import reverse
 from redis.exceptions import RedisError
 
-from media_analysis import estimates, live
+from media_analysis import estimates, health, live
 from media_analysis.estimates import Outlook
 from media_analysis.live import LiveMessage
 from media_analysis.models import Analysis, LiveEvent
@@ -34,6 +34,8 @@ READ_EVERY_SECONDS = 0.15
 # With a channel layer, only what nobody is nudged about is found so: a place in the queue, a lost worker.
 READ_NUDGED_EVERY_SECONDS = 1.0
 OUTLOOK_EVERY_SECONDS = 1.0
+# At most one second in so many is spent on looking ahead.
+OUTLOOK_SHARE = 10
 AFTER_ERROR_SECONDS = 1.0
 # The newest pictures that are kept for watchers who are a little behind; those further behind skip some.
 PICTURES_KEPT = 24
@@ -50,13 +52,17 @@ FINISHED = {Analysis.Status.DONE, Analysis.Status.FAILED}
 
 
 class State(TypedDict):
-    """Where an analysis stands. ``seconds_left`` until its result is an estimate, null if there is nothing to go by."""
+    """Where an analysis stands. ``seconds_left`` until its result is an estimate, null if there is nothing to go by.
+
+    ``served`` is false while it waits and no worker lives that could examine it.
+    """
 
     status: str
     stage: str
     progress: int
     position: int
     seconds_left: float | None
+    served: bool
 
 
 class StateMessage(State):
@@ -157,6 +163,11 @@ def read(wanted: Iterable[Wanted]) -> dict[int, Reading]:
     return found
 
 
+def read_outlooks(pks: list[int]) -> dict[int, Outlook]:
+    """What those that wait or run have to expect."""
+    return estimates.outlooks(pks, health.workers_state().abilities)
+
+
 def close_connection() -> None:
     """The one of the thread that this runs in."""
     connection.close()
@@ -195,6 +206,7 @@ class Watched:
             progress=reading.progress,
             position=outlook.position if outlook and running_or_waiting else 0,
             seconds_left=outlook.seconds_left if outlook and running_or_waiting else None,
+            served=outlook.served if outlook and running_or_waiting else True,
         )
         frames = []
         for event in reading.events:
@@ -291,7 +303,7 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._nudged = asyncio.Event()
         self._outlooks: dict[int, Outlook] = {}
-        self._outlooks_at = float("-inf")
+        self._outlooks_due = float("-inf")
         # A thread of its own keeps its database connection, where others open one for each question.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live")
         self._ear = Ear(self._nudged) if get_channel_layer() is not None else None
@@ -354,9 +366,11 @@ class Hub:
             return
         readings = await self._in_thread(read, [each.wanted for each in watched.values()])
         now = time.monotonic()
-        if now - self._outlooks_at >= OUTLOOK_EVERY_SECONDS:
-            self._outlooks = await self._in_thread(estimates.outlooks)
-            self._outlooks_at = now
+        if now >= self._outlooks_due:
+            self._outlooks = await self._in_thread(read_outlooks, list(watched))
+            # In a very long queue it takes its time, which is then asked for less often.
+            took = time.monotonic() - now
+            self._outlooks_due = now + max(OUTLOOK_EVERY_SECONDS, OUTLOOK_SHARE * took)
         pictures: list[tuple[Watched, int]] = []
         for pk, each in watched.items():
             frames = each.take(readings.get(pk), self._outlooks.get(pk))

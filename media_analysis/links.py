@@ -27,7 +27,7 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import custody, safe_http, services
+from media_analysis import clock, custody, safe_http, scheduling, services
 from media_analysis.case_details import clean_text
 from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
@@ -108,7 +108,9 @@ def submit_link(
                 cut_end=cut.end if cut else None,
                 claims=_clean_claims(claims or {}),
             )
-            analysis = Analysis.objects.create(public_id=analysis_id, media=media, stage=Analysis.Stage.FETCHING)
+            analysis = Analysis.objects.create(
+                public_id=analysis_id, media=media, stage=Analysis.Stage.FETCHING, lane=""
+            )
             custody.record(media_id, custody.Event.RECEIVED, actor=owner, source=str(source), link=link.url)
     except BaseException as error:
         # Where transactions mean nothing, what was written and spent has to be undone by hand.
@@ -182,7 +184,7 @@ def claim_waiting() -> Analysis | None:
     waiting = _to_fetch().filter(claim_token="")
     for pk in list(waiting.order_by("created_at").values_list("pk", flat=True)[:CLAIM_AMONG]):
         token = new_public_id()
-        now = timezone.now()
+        now = clock.now()
         # No condition on another table: that would be no single update on MongoDB.
         claimed = Analysis.objects.filter(
             pk=pk, status=Analysis.Status.QUEUED, stage=Analysis.Stage.FETCHING, claim_token=""
@@ -207,7 +209,7 @@ def report_progress(analysis: Analysis, percent: int | None = None) -> bool:
     fields = {} if percent is None else {"progress": min(max(percent, 0), 99)}
     if not Media.objects.filter(pk=analysis.media_id, deleted_at__isnull=True).exists():
         return False
-    return bool(_owned(analysis).update(heartbeat_at=timezone.now(), **fields))
+    return bool(_owned(analysis).update(heartbeat_at=clock.now(), **fields))
 
 
 def note_origin(analysis: Analysis, *, name: str = "", **origin: Any) -> None:
@@ -304,7 +306,7 @@ def release_fetch(analysis: Analysis, *, broken: bool) -> None:
 
 def recover_lost() -> int:
     """Take up the links that killed workers had in hand; returns how many."""
-    lost_since = timezone.now() - timedelta(seconds=settings.SENTINEL_STALLED_AFTER_SECONDS)
+    lost_since = clock.now() - timedelta(seconds=settings.SENTINEL_STALLED_AFTER_SECONDS)
     lost = _to_fetch().exclude(claim_token="").filter(heartbeat_at__lt=lost_since)
     recovered = 0
     for analysis in lost.select_related("media"):
@@ -337,11 +339,16 @@ def hand_over(analysis: Analysis) -> None:
 
 
 def _hand_over(analysis: Analysis) -> None:
+    submission = Submission.objects.filter(media_id=analysis.media_id).order_by("pk").first()
+    # Only now it begins to wait for a worker.
+    waiting = scheduling.place(analysis.media.owner, submission.source if submission else "")
     handed = _owned(analysis).update(
-        stage="", claim_token="", progress=0, attempts=0, worker="", heartbeat_at=None, enqueued_at=timezone.now()
+        stage="", claim_token="", progress=0, attempts=0, worker="", heartbeat_at=None, **waiting
     )
     if not handed:
         raise Lost
+    for name, value in waiting.items():
+        setattr(analysis, name, value)
 
 
 def _same_bytes(media: Media) -> Analysis | None:

@@ -98,15 +98,6 @@ def filter_analyses(
     return analyses
 
 
-def queue_position(analysis: Analysis) -> int:
-    """How many analyses are before this one, 0 when it is next, no longer waits, or its file is not there yet."""
-    fetching = Analysis.Stage.FETCHING
-    if analysis.status != Analysis.Status.QUEUED or analysis.stage == fetching:
-        return 0
-    unfinished = Analysis.objects.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
-    return unfinished.exclude(stage=fetching).filter(created_at__lt=analysis.created_at).count()
-
-
 def receipts_of(user: User) -> QuerySet[DeletionReceipt]:
     return DeletionReceipt.objects.filter(owner=user)
 

@@ -12,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.ids import PUBLIC_ID_PATTERN
+from media_analysis import scheduling
 from media_analysis.case_details import case_of
 from media_analysis.case_serializers import CaseDetailsInput, CaseOutput
 from media_analysis.feedback import MAX_COMMENT_LENGTH
@@ -21,7 +22,6 @@ from media_analysis.model_cards import ModelFacts
 from media_analysis.models import Analysis, DeletionReceipt, Feedback, LinkSource, Media, ResumableUpload
 from media_analysis.resumable import offset_of
 from media_analysis.safe_http import MAX_URL_LENGTH
-from media_analysis.selectors import queue_position
 from media_analysis.wording import reason_text, verdict_text
 from ml import __version__
 from ml.contracts import (
@@ -289,7 +289,7 @@ class ProgressOutput(serializers.ModelSerializer[Analysis]):
         extra_kwargs = ANALYSIS_HELP
 
     def get_queue_position(self, analysis: Analysis) -> int:
-        return queue_position(analysis)
+        return scheduling.position(analysis)
 
 
 class AnalysisSummaryOutput(serializers.ModelSerializer[Analysis]):
@@ -592,7 +592,7 @@ class AnalysisOutput(AnalysisSummaryOutput):
         )
 
     def get_queue_position(self, analysis: Analysis) -> int:
-        return queue_position(analysis)
+        return scheduling.position(analysis)
 
     @extend_schema_field(ErrorRatesOutput(allow_null=True))
     def get_error_rates(self, analysis: Analysis) -> object:
@@ -786,6 +786,18 @@ class DatabaseHealthOutput(serializers.Serializer[Any]):
     milliseconds = serializers.FloatField(allow_null=True, help_text="What its answers took; null without any.")
 
 
+class LaneHealthOutput(serializers.Serializer[Any]):
+    """What there is to do in one lane, and by how many."""
+
+    lane = serializers.CharField(help_text="Its name.")
+    waiting = serializers.IntegerField(help_text="Analyses that wait in it.")
+    running = serializers.IntegerField(help_text="Those of it that are being examined.")
+    oldest_waiting_seconds = serializers.FloatField(
+        allow_null=True, help_text="How long the oldest has waited; null when none waits."
+    )
+    workers = serializers.IntegerField(help_text="Workers that live and serve it.")
+
+
 class QueueHealthOutput(serializers.Serializer[Any]):
     """What there is to do."""
 
@@ -794,6 +806,8 @@ class QueueHealthOutput(serializers.Serializer[Any]):
     oldest_waiting_seconds = serializers.FloatField(
         allow_null=True, help_text="How long the oldest has waited; null when none waits."
     )
+    unserved = serializers.IntegerField(help_text="Of those that wait, how many no worker that lives can examine.")
+    lanes = LaneHealthOutput(many=True, help_text="The same by lane.")
 
 
 class WorkersHealthOutput(serializers.Serializer[Any]):

@@ -2,14 +2,12 @@
 
 An analysis moves QUEUED → RUNNING → DONE or FAILED, each step by one conditional update of its row: whoever finds the
 row no longer in the state it expects has lost it and stops. That holds on any database, needs no transaction
-over several rows, and makes a second delivery of the same job harmless.
+over several rows, and makes a second delivery of the same job harmless. Which one is next, `scheduling` says.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -17,16 +15,15 @@ from typing import Any
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
 from accounts.outages import insist, is_outage
-from media_analysis import custody, evidence, validators
+from media_analysis import clock, custody, evidence, health, queue_messages, scheduling, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
 from media_analysis.storage import StorageAway, media_storage
@@ -35,8 +32,6 @@ from ml import __version__
 from ml.contracts import MediaInfo, MediaKind
 
 logger = logging.getLogger(__name__)
-
-RUN_ANALYSIS = "media_analysis.tasks.run_analysis"
 
 # Everything found, but the pictures.
 RESULT_FIELDS = (
@@ -48,6 +43,10 @@ RESULT_FIELDS = (
 DATABASE_PATIENCE_SECONDS = 600.0
 # Failures of ours, not of the file: what was spent on them is given back.
 OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR, Code.FILE_DAMAGED}
+# Races that one claim may lose in a row before the worker waits for the next message.
+CLAIM_ROUNDS = 5
+
+_heartbeats = clock.StandstillWatch[tuple[int, str]]()
 
 
 @tells_judgement("file")
@@ -60,13 +59,15 @@ def submit_media(
     case_details: Mapping[str, Any] | None = None,
     media_id: str = "",
     kind: Media.Kind | None = None,
+    detector: str = "",
 ) -> Analysis:
     """Accept one file for examination: the one way in, for every intake. With `kind`, only a file of that kind.
 
     `idempotency_key` is the client's name for this request: asked again under it with the same file, by however many
     callers at once, the answer is the one analysis, and nothing more is spent. `case_details` are fields of
     :class:`CaseDetails`; without any that is filled there is no case. `media_id` is the public id that the file shall
-    have, where the client knows it by one already.
+    have, where the client knows it by one already. `detector` is one of :func:`scheduling.offered_detectors`; without,
+    the worker uses its own.
 
     Returns the queued analysis. Raises :class:`SentinelError` with the codes of
     :func:`media_analysis.validators.probe_media`, ``rate_limited``, ``storage_full``, ``storage_unavailable``, or
@@ -98,10 +99,11 @@ def submit_media(
             )
             if case_details and any(case_details.values()):
                 CaseDetails.objects.create(submission=submission, **case_details)
-            analysis = Analysis.objects.create(public_id=analysis_id, media=media)
+            waiting = scheduling.place(owner, source, detector=detector)
+            analysis = Analysis.objects.create(public_id=analysis_id, media=media, **waiting)
             custody.record(media_id, custody.Event.RECEIVED, actor=owner, source=str(source), size=staged.size)
             custody.record(media_id, custody.Event.HASHED, sha256=staged.sha256, md5=staged.md5)
-            # Robust: the analysis is accepted now, and housekeeping tells a queue that could not be told.
+            # Robust: the analysis is accepted now, and workers look for what no message told them of.
             transaction.on_commit(lambda: enqueue(analysis), robust=True)
     except BaseException as error:
         if is_outage(error):
@@ -143,21 +145,50 @@ def daily_limit_reached(owner: User) -> SentinelError:
 
 
 def enqueue(analysis: Analysis) -> None:
-    """Tell the queue of a waiting analysis, by dotted name and key. Telling it twice does no harm."""
-    Analysis.objects.filter(pk=analysis.pk).update(enqueued_at=timezone.now())
-    async_task(RUN_ANALYSIS, analysis.pk, task_name=analysis.public_id)
+    """Tell the workers of an analysis that waits from now on. Told twice, or not at all, does no harm."""
+    _take_turns(analysis)
+    queue_messages.tell(analysis.lane, analysis.wanted_detector)
+
+
+def _take_turns(analysis: Analysis) -> None:
+    """Of analyses that were asked for at the same moment, each took the same turn: the later ones move on."""
+    twins = Analysis.objects.filter(
+        requester_id=analysis.requester_id,
+        lane=analysis.lane,
+        priority=analysis.priority,
+        turn=analysis.turn,
+        status=Analysis.Status.QUEUED,
+    )
+    if analysis.requester_id and (before := twins.filter(pk__lt=analysis.pk).count()):
+        twins.filter(pk=analysis.pk).update(turn=F("turn") + before)
+
+
+def claim_next(ability: scheduling.Ability | None = None) -> Analysis | None:
+    """Take the waiting analysis that is next for a worker of this ability. None if there is none.
+
+    Whoever is a moment late for one tries the one after it.
+    """
+    ability = ability or scheduling.own_ability()
+    for _ in range(CLAIM_ROUNDS):
+        pks = scheduling.candidates(ability)
+        for pk in pks:
+            if claimed := claim_analysis(pk):
+                return claimed
+        if not pks:
+            return None
+    return None
 
 
 def claim_analysis(pk: int) -> Analysis | None:
-    """Take a waiting analysis for this process. None if it is gone, done, or another's."""
-    now = timezone.now()
+    """Take this waiting analysis for this process. None if it is gone, done, or another's."""
+    now = clock.now()
     token = new_public_id()
     waiting = Analysis.objects.filter(pk=pk, status=Analysis.Status.QUEUED).exclude(stage=Analysis.Stage.FETCHING)
     claimed = waiting.update(
         status=Analysis.Status.RUNNING,
         attempts=F("attempts") + 1,
         claim_token=token,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
+        worker=health.process_name(),
         stage=Analysis.Stage.READING,
         progress=0,
         started_at=now,
@@ -186,7 +217,7 @@ def finish_analysis(analysis: Analysis, result: dict[str, Any], pictures: Mappin
 
 
 def _write_result(analysis: Analysis, result: dict[str, Any], names: list[str]) -> bool:
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         finished = _owned(analysis).update(
             status=Analysis.Status.DONE,
@@ -238,7 +269,7 @@ def adopt_result(analysis: Analysis, earlier: Analysis) -> bool:
         stage="",
         progress=100,
         evidence=names,
-        finished_at=timezone.now(),
+        finished_at=clock.now(),
         **{name: getattr(earlier, name) for name in RESULT_FIELDS},
     )
     if not adopted:
@@ -260,7 +291,7 @@ def fail_analysis(analysis: Analysis, code: Code) -> bool:
             stage="",
             error_code=code,
             claim_token="",
-            finished_at=timezone.now(),
+            finished_at=clock.now(),
         )
         if failed:
             custody.record(analysis.media.public_id, custody.Event.FAILED, analysis=analysis.public_id, error=str(code))
@@ -284,17 +315,30 @@ def release_analysis(analysis: Analysis, code: Code, *, counted: bool = True) ->
         enqueue(analysis)
 
 
+def give_back_running(worker: str) -> int:
+    """Queue again what the processes of this worker still run, at once and as if it had not been tried.
+
+    For a worker that has to end before they are through; they find that they have lost it. Returns how many.
+    """
+    running = Analysis.objects.filter(status=Analysis.Status.RUNNING, worker__startswith=worker + health.BELOW)
+    given = list(running.select_related("media"))
+    for analysis in given:
+        release_analysis(analysis, Code.INTERNAL_ERROR, counted=False)
+    return len(given)
+
+
 def retry_analysis(analysis: Analysis) -> bool:
     """Queue a failed analysis again, with all its tries. False if it is not failed (any more).
 
     One whose file could not be fetched is fetched again first. It costs one of today's classifications only if its
     failure had given that back. Raises ``rate_limited``.
     """
-    has_file = bool(analysis.media.file)
+    has_file, owner = bool(analysis.media.file), analysis.media.owner
     try:
-        limits.spend(analysis.media.owner, analysis.public_id)
+        limits.spend(owner, analysis.public_id)
     except limits.DailyLimitReached as error:
-        raise daily_limit_reached(analysis.media.owner) from error
+        raise daily_limit_reached(owner) from error
+    waiting = scheduling.place(owner, detector=scheduling.still_offered(analysis.wanted_detector))
     queued = Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.FAILED).update(
         status=Analysis.Status.QUEUED,
         stage="" if has_file else Analysis.Stage.FETCHING,
@@ -305,10 +349,27 @@ def retry_analysis(analysis: Analysis) -> bool:
         announced_at=None,
         started_at=None,
         heartbeat_at=None,
+        **(waiting if has_file else {**waiting, "lane": ""}),
     )
     if queued and has_file:
+        analysis.refresh_from_db()
         enqueue(analysis)
     return bool(queued)
+
+
+def examine_again(media: Media, *, requester: User, detector: str = "") -> Analysis | None:
+    """Have a file examined once more, with the detector that is used now, when nobody else waits.
+
+    The results that it has stay; it costs nothing, and nobody is notified. None for a file that is deleted, or not
+    there yet, or being examined anyway.
+    """
+    unfinished = media.analyses.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
+    if media.deleted_at or not media.file or unfinished.exists():
+        return None
+    waiting = scheduling.place(requester, detector=detector, priority=Analysis.Priority.AGAIN)
+    analysis = Analysis.objects.create(media=media, announced_at=timezone.now(), **waiting)
+    transaction.on_commit(lambda: enqueue(analysis), robust=True)
+    return analysis
 
 
 def delete_media(media: Media, *, actor: User | None = None, rule: str = "") -> DeletionReceipt:
@@ -347,31 +408,20 @@ def delete_media(media: Media, *, actor: User | None = None, rule: str = "") -> 
 
 
 def requeue_stalled() -> int:
-    """Rescue analyses that nobody works on any more; returns how many were touched.
+    """Rescue analyses that nobody works on any more; returns how many.
 
-    A running one without a heartbeat lost its worker: it goes back into the queue, or fails after its last try.
-    A waiting one whose message may be lost is enqueued again, a few at a time, the oldest first.
+    A running one whose heartbeat has stood still for as long as this process watched it, whatever any clock says, has
+    lost its worker: it goes back into the queue, or fails after its last try.
     """
-    now = timezone.now()
-    dead_since = now - timedelta(seconds=settings.SENTINEL_STALLED_AFTER_SECONDS)
-    stalled = Analysis.objects.filter(status=Analysis.Status.RUNNING, heartbeat_at__lt=dead_since)
-    touched = 0
-    for analysis in stalled.select_related("media"):
-        logger.warning("Analysis %s lost its worker %s on try %s", analysis, analysis.worker, analysis.attempts)
-        release_analysis(analysis, Code.INTERNAL_ERROR)
-        touched += 1
-    lost_since = now - timedelta(seconds=settings.SENTINEL_REQUEUE_AFTER_SECONDS)
-    for analysis in _oldest_waiting().filter(created_at__lt=dead_since):
-        if analysis.enqueued_at is None or analysis.enqueued_at < lost_since:
-            enqueue(analysis)
-            touched += 1
-    return touched
-
-
-def tell_queue_again() -> None:
-    """Enqueue the oldest waiting analyses once more: at a start, since a killed worker's messages died with it."""
-    for analysis in _oldest_waiting():
-        enqueue(analysis)
+    running = Analysis.objects.filter(status=Analysis.Status.RUNNING).values_list("pk", "claim_token", "heartbeat_at")
+    signs = (((pk, token), heartbeat) for pk, token, heartbeat in running)
+    stalled = _heartbeats.still_for(settings.SENTINEL_STALLED_AFTER_SECONDS, signs)
+    for pk, token in stalled:
+        analysis = Analysis.objects.select_related("media").filter(pk=pk, claim_token=token).first()
+        if analysis is not None:
+            logger.warning("Analysis %s lost its worker %s on try %s", analysis, analysis.worker, analysis.attempts)
+            release_analysis(analysis, Code.INTERNAL_ERROR)
+    return len(stalled)
 
 
 def complete_deletions() -> int:
@@ -396,14 +446,6 @@ def _discard(name: str) -> None:
         default_storage.delete(name)
     except StorageAway:
         logger.warning("%s is left in the storage: it went away", name)
-
-
-def _oldest_waiting() -> QuerySet[Analysis]:
-    """A few more than any worker takes ahead."""
-    few = 2 * settings.Q_CLUSTER["workers"] + 2
-    oldest = Analysis.objects.filter(status=Analysis.Status.QUEUED).exclude(stage=Analysis.Stage.FETCHING)
-    pks = oldest.order_by("created_at").values_list("pk", flat=True)
-    return Analysis.objects.filter(pk__in=list(pks[:few])).order_by("created_at")
 
 
 def _owned(analysis: Analysis) -> Any:

@@ -38,12 +38,24 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 8.0
 WARM_UP_SIDE = 256
 
 
+def run_next() -> None:
+    """Examine whatever is next for this worker, if anything. Safe to deliver more than once, or too often."""
+    # One that is about to end leaves it to others.
+    if not health.is_draining() and (analysis := _insist(services.claim_next)):
+        run_claimed(analysis)
+
+
 def run_analysis(pk: int) -> None:
-    """Examine the analysis with this key, unless another worker has it or had it. Safe to deliver more than once."""
+    """Examine the analysis with this key, unless another worker has it or had it."""
     analysis = _insist(lambda: services.claim_analysis(pk))
     if analysis is None:
         logger.info("Analysis %s is not waiting: nothing to do", pk)
         return
+    run_claimed(analysis)
+
+
+def run_claimed(analysis: Analysis) -> None:
+    """Examine an analysis that this process has claimed, and write down what came of it."""
     try:
         with ProgressReporter(analysis) as report_progress:
             result, pictures = examine(analysis, report_progress)

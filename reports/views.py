@@ -9,7 +9,7 @@ from django.utils.translation import get_language
 from django.views.decorators.http import require_GET
 
 from accounts.errors import Code
-from media_analysis import custody, notifications, retention, selectors
+from media_analysis import custody, health, notifications, retention, scheduling, selectors
 from media_analysis.edges import SignedInRequest, page
 from media_analysis.forms import FeedbackForm
 from media_analysis.link_forms import LinkForm
@@ -37,7 +37,8 @@ def result(request: SignedInRequest, public_id: str) -> HttpResponse:
             "analysis": analysis,
             "is_own": is_own,
             "is_fetching": analysis.stage == Analysis.Stage.FETCHING,
-            "position": selectors.queue_position(analysis),
+            "position": scheduling.position(analysis),
+            "is_served": analysis.status != Analysis.Status.QUEUED or health.is_served(analysis),
         }
         return render(request, "reports/progress.html", context)
     given = selectors.get_feedback(request.user, analysis)

@@ -335,8 +335,16 @@ SENTINEL_MAX_ATTEMPTS = 3
 SENTINEL_HEARTBEAT_SECONDS = env.float("SENTINEL_HEARTBEAT_SECONDS", default=5.0)
 # A running analysis with no heartbeat for so long is taken from its worker.
 SENTINEL_STALLED_AFTER_SECONDS = env.float("SENTINEL_STALLED_AFTER_SECONDS", default=30.0)
-# A queued one is enqueued again after so long, in case its message was lost.
-SENTINEL_REQUEUE_AFTER_SECONDS = env.float("SENTINEL_REQUEUE_AFTER_SECONDS", default=120.0)
+# What a worker that is told to end has in hand may take so long to finish; then it is given back to the queue.
+SENTINEL_DRAIN_SECONDS = env.float("SENTINEL_DRAIN_SECONDS", default=15.0)
+# The lanes that the workers of this process's settings serve, and the detectors that analyses may ask for by name, each
+# as "name" or "name:lane".
+SENTINEL_WORKER_LANES = env.list("SENTINEL_WORKER_LANES", default=["default"])
+SENTINEL_OFFERED_DETECTORS = env.list("SENTINEL_OFFERED_DETECTORS", default=[])
+# After a job, a worker process that ever took so much memory is replaced by a new one; 0 for never.
+SENTINEL_WORKER_MAX_RSS_MB = env.int("SENTINEL_WORKER_MAX_RSS_MB", default=0)
+# Where messages to workers go; without it, into the database.
+QUEUE_REDIS_URL = env("QUEUE_REDIS_URL", default="")
 SENTINEL_ANALYSIS_TIMEOUT_SECONDS = env.int("SENTINEL_ANALYSIS_TIMEOUT_SECONDS", default=900)
 # What was shown while an analysis ran, and its sampled frames, are deleted so long after its end.
 SENTINEL_LIVE_KEEP_SECONDS = env.float("SENTINEL_LIVE_KEEP_SECONDS", default=60.0)
@@ -353,6 +361,7 @@ Q_CLUSTER = {
     "name": "sentinel",
     "label": _("Queue"),
     "orm": "default",
+    "broker_class": f"media_analysis.queue_messages.{'RedisBroker' if QUEUE_REDIS_URL else 'DatabaseBroker'}",
     "workers": env.int("SENTINEL_WORKERS", default=1),
     "timeout": SENTINEL_ANALYSIS_TIMEOUT_SECONDS,
     # Must be longer than the time-out, or a long job is handed out twice.
@@ -360,11 +369,13 @@ Q_CLUSTER = {
     # Tries are counted on the analysis, since the queue does not count those that killed the worker.
     "max_attempts": 1,
     "ack_failures": True,
-    # Few in the worker's memory: what lies there when it is killed comes back only after `retry` seconds.
+    # Few in the worker's memory: what lies there while it is busy could wake another.
     "queue_limit": env.int("SENTINEL_WORKERS", default=1),
     "bulk": 1,
     "recycle": 200,
-    "save_limit": 250,
+    "max_rss": SENTINEL_WORKER_MAX_RSS_MB * 1024 or None,
+    # What became of a job stands on its analysis.
+    "save_limit": -1,
     "scheduler": False,
     "catch_up": False,
     "log_level": "WARNING",

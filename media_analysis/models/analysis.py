@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -34,6 +35,12 @@ class Analysis(models.Model):
         FINDING_FACES = "finding_faces", _("Looking for faces")
         JUDGING = "judging", _("Judging the faces")
         CONCLUDING = "concluding", _("Putting the result together")
+
+    class Priority(models.IntegerChoices):
+        # The lower the number, the sooner: see media_analysis.scheduling.
+        PERSON = 0, _("somebody waits for it")
+        BATCH = 1, _("one of many")
+        AGAIN = 2, _("examined again")
 
     class Outcome(models.TextChoices):
         FAKE = "FAKE", _("Signs of manipulation found")
@@ -69,7 +76,23 @@ class Analysis(models.Model):
     claim_token = models.CharField(_("claim"), max_length=24, blank=True)
     worker = models.CharField(_("worker"), max_length=128, blank=True)
     created_at = models.DateTimeField(_("accepted"), default=timezone.now)
-    enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
+    # Its place among those that wait, given by media_analysis.scheduling. One whose file is not there is in no lane.
+    priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.PERSON)
+    lane = models.CharField(_("lane"), max_length=32, blank=True, default="default")
+    wanted_detector = models.CharField(_("detector asked for"), max_length=64, blank=True)
+    # Whose share of the workers it takes, and where in that user's share it stands.
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        editable=False,
+        verbose_name=_("asked for by"),
+    )
+    turn = models.BigIntegerField(_("turn"), default=0, editable=False)
+    queued_at = models.DateTimeField(_("waiting since"), default=timezone.now)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     heartbeat_at = models.DateTimeField(_("last sign of life"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
@@ -90,6 +113,13 @@ class Analysis(models.Model):
         indexes = [
             models.Index(fields=["status", "created_at"], name="analysis_by_status"),
             models.Index(fields=["announced_at", "status"], name="analysis_to_announce"),
+            # What is next, what waits longest, who had how much, and what took how long: each found without a search.
+            models.Index(
+                fields=["status", "lane", "wanted_detector", "priority", "turn", "queued_at"], name="analysis_next"
+            ),
+            models.Index(fields=["status", "lane", "wanted_detector", "queued_at"], name="analysis_oldest"),
+            models.Index(fields=["requester", "lane", "priority", "turn"], name="analysis_share"),
+            models.Index(fields=["status", "lane", "finished_at"], name="analysis_finished"),
         ]
 
     def __str__(self) -> str:
@@ -146,11 +176,17 @@ class LiveEvent(models.Model):
 
 
 class WorkerState(models.Model):
-    """A worker's last word: that it lives, and which detector it has loaded."""
+    """A worker's last word: that it lives, what it does, and which detector it has loaded.
+
+    The guard of a queue says which lanes and which detector it serves, a process that examines which one it has loaded.
+    """
 
     name = models.CharField(_("worker"), max_length=128, unique=True)
     detector = models.CharField(_("detector"), max_length=64, blank=True)
     detector_version = models.CharField(_("detector version"), max_length=32, blank=True)
+    lanes = models.JSONField(_("lanes"), default=list, blank=True)
+    # It finishes what it has and takes nothing more.
+    draining = models.BooleanField(_("ending"), default=False)
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     seen_at = models.DateTimeField(_("last sign of life"), default=timezone.now)
 

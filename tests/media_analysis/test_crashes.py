@@ -55,7 +55,7 @@ def running_worker(site: SiteProcess, *, attempt: int = 1, percent: int = 0) -> 
         return bool(found)
 
     wait_until(runs, seconds=90, what=lambda: f"a running analysis\n{site.log('worker')}")
-    return int(found[0][0].rpartition(":")[2])
+    return int(found[0][0].rpartition("/")[2])
 
 
 def test_a_worker_killed_in_the_middle_is_replaced_and_the_analysis_finishes_once(

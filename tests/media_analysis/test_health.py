@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from media_analysis import health, housekeeping, readiness
-from media_analysis.models import WorkerState
+from media_analysis.models import Analysis, WorkerState
 from tests.media_analysis.factories import make_analysis, make_done
 from tests.site_process import wait_until
 
@@ -39,7 +39,7 @@ def seen(name: str, *, seconds_ago: float = 0, **fields: Any) -> WorkerState:
 
 
 def test_with_a_worker_and_a_database_the_site_is_fit(owner: User) -> None:
-    seen("host:1")
+    seen("host:1", lanes=["default"], detector="tiny-test")
     seen("host:1/2", detector="tiny-test", detector_version="1")
     answer = Client().get(URL)
     assert answer.status_code == 200
@@ -51,18 +51,45 @@ def test_with_a_worker_and_a_database_the_site_is_fit(owner: User) -> None:
     assert body["database"]["milliseconds"] > 0
     assert body["workers"]["alive"] == 1
     assert body["detector"] == {"loaded": True, "name": "tiny-test", "version": "1"}
-    assert body["queue"] == {"waiting": 0, "running": 0, "oldest_waiting_seconds": None}
+    lane = {"lane": "default", "waiting": 0, "running": 0, "oldest_waiting_seconds": None, "workers": 1}
+    nothing = {"waiting": 0, "running": 0, "oldest_waiting_seconds": None, "unserved": 0}
+    assert body["queue"] == {**nothing, "lanes": [lane]}
     assert "host" not in answer.content.decode()
 
 
 def test_the_queue_tells_how_much_waits_and_since_when(owner: User) -> None:
-    make_analysis(owner, spent=False, created_at=timezone.now() - timedelta(seconds=90))
-    make_analysis(owner, spent=False)
-    make_analysis(owner, spent=False, status="running", created_at=timezone.now() - timedelta(hours=1))
+    make_analysis(owner, spent=False, queued_at=timezone.now() - timedelta(seconds=90))
+    make_analysis(owner, spent=False, lane="gpu", wanted_detector="large", priority=Analysis.Priority.BATCH)
+    make_analysis(owner, spent=False, status="running", queued_at=timezone.now() - timedelta(hours=1))
+    make_analysis(owner, spent=False, stage="fetching", lane="")
     make_done(owner)
     queue = Client().get(URL).json()["queue"]
     assert (queue["waiting"], queue["running"]) == (2, 1)
     assert 90 <= queue["oldest_waiting_seconds"] < 120
+    assert [(lane["lane"], lane["waiting"], lane["running"], lane["workers"]) for lane in queue["lanes"]] == [
+        ("default", 1, 1, 0),
+        ("gpu", 1, 0, 0),
+    ]
+    assert queue["unserved"] == 2
+    found = {(figure.lane, figure.priority): figure for figure in health.queue_figures()}
+    assert len(found) == 6
+    assert found["gpu", "batch"][2:4] == (1, 0)
+    assert found["default", "again"] == ("default", "again", 0, 0, None)
+
+
+def test_what_no_worker_that_lives_can_do_is_told(owner: User, settings: Any) -> None:
+    waiting = make_analysis(owner, spent=False, lane="gpu", wanted_detector="large")
+    make_analysis(owner, spent=False)
+    seen("host:1", lanes=["default"], detector="small")
+    assert Client().get(URL).json()["queue"]["unserved"] == 1
+    assert not health.is_served(waiting)
+    seen("host:2", lanes=["gpu"], detector="other")
+    seen("host:3", lanes=["gpu"], detector="large", draining=True)
+    seen("host:4", lanes=["gpu"], detector="large", seconds_ago=31)
+    assert not health.is_served(waiting)
+    seen("host:5", lanes=["default", "gpu"], detector="large")
+    assert health.is_served(waiting)
+    assert Client().get(URL).json()["queue"]["unserved"] == 0
 
 
 def test_without_a_worker_it_is_not_fit_and_says_why() -> None:
@@ -92,7 +119,7 @@ def test_a_database_that_fails_is_told_apart() -> None:
 
 def test_a_database_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "DATABASE_SECONDS", 0.1)
-    with patch.object(health, "queue_state", side_effect=lambda: time.sleep(1)):
+    with patch.object(health, "queue_state", side_effect=lambda _abilities: time.sleep(1)):
         begun = time.monotonic()
         answer = Client().get(URL)
         assert time.monotonic() - begun < 0.9
@@ -115,7 +142,8 @@ def test_being_alive_needs_no_database() -> None:
 def test_a_worker_says_that_it_lives_what_it_loaded_and_when_it_stops(beat: health.WorkerBeat) -> None:
     beat.alive()
     first = WorkerState.objects.get()
-    assert (first.name.rpartition(":")[2], first.detector) == (str(os.getpid()), "")
+    assert first.name.rpartition(":")[2] == str(os.getpid())
+    assert (first.lanes, first.detector, first.draining) == (["default"], "sentinel-lite", False)
     beat.alive()
     again = WorkerState.objects.get()
     assert again.seen_at > first.seen_at

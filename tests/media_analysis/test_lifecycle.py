@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import evidence, housekeeping, services
+from media_analysis import clock, evidence, health, housekeeping, services
 from media_analysis.models import Analysis, DeletionReceipt, Media, WorkerState
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from tests.media_analysis.factories import a_result, make_analysis, make_media
@@ -31,8 +30,29 @@ def claim(analysis: Analysis) -> Analysis:
     return claimed
 
 
-def lose_worker(analysis: Analysis) -> None:
-    Analysis.objects.filter(pk=analysis.pk).update(heartbeat_at=timezone.now() - LONG_AGO)
+class Stopwatch:
+    """Time as this process measures it, by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    watch = Stopwatch()
+    monkeypatch.setattr(clock, "stopwatch", watch)
+    monkeypatch.setattr(services, "_heartbeats", clock.StandstillWatch[tuple[int, str]]())
+    return watch
+
+
+def wait_in_vain(stopwatch: Stopwatch, seconds: float = 30) -> int:
+    """Housekeeping looks now, and again after so many seconds without a heartbeat; how many it rescued."""
+    services.requeue_stalled()
+    stopwatch.seconds += seconds
+    return services.requeue_stalled()
 
 
 def files_below(folder: str) -> list[Path]:
@@ -65,11 +85,10 @@ def test_finishing_writes_everything_at_once(owner: User) -> None:
     assert all(default_storage.exists(name) for name in done.evidence)
 
 
-def test_a_try_that_lost_its_claim_changes_nothing_and_leaves_no_pictures(owner: User) -> None:
+def test_a_try_that_lost_its_claim_changes_nothing_and_leaves_no_pictures(owner: User, stopwatch: Stopwatch) -> None:
     analysis = make_analysis(owner)
     late = claim(analysis)
-    lose_worker(analysis)
-    services.requeue_stalled()
+    wait_in_vain(stopwatch)
     current = claim(analysis)
     assert not services.finish_analysis(late, a_result(outcome="REAL"), {"frame-9.jpg": b"late"})
     assert not services.fail_analysis(late, Code.UNREADABLE_MEDIA)
@@ -84,45 +103,68 @@ def test_a_result_with_an_unknown_picture_name_is_a_bug_not_a_file(owner: User) 
         services.finish_analysis(claim(make_analysis(owner)), a_result(), {"../x": b""})
 
 
-def test_a_lost_worker_costs_a_try_and_the_third_is_the_last(owner: User) -> None:
+def test_a_lost_worker_costs_a_try_and_the_third_is_the_last(owner: User, stopwatch: Stopwatch) -> None:
     analysis = make_analysis(owner)
     for attempt in (1, 2):
         assert claim(analysis).attempts == attempt
-        lose_worker(analysis)
-        services.requeue_stalled()
+        assert wait_in_vain(stopwatch) == 1
         analysis.refresh_from_db()
         assert analysis.status == Analysis.Status.QUEUED
     claim(analysis)
-    lose_worker(analysis)
-    services.requeue_stalled()
+    wait_in_vain(stopwatch)
     analysis.refresh_from_db()
     assert (analysis.status, analysis.error_code) == (Analysis.Status.FAILED, Code.INTERNAL_ERROR)
     assert limits.remaining(owner) == 10
 
 
-def test_a_worker_with_a_heartbeat_keeps_its_analysis(owner: User) -> None:
+def test_a_worker_with_a_heartbeat_keeps_its_analysis(owner: User, stopwatch: Stopwatch) -> None:
     claimed = claim(make_analysis(owner))
-    assert services.requeue_stalled() == 0
+    for _ in range(10):
+        assert wait_in_vain(stopwatch, 5) == 0
+        ProgressReporter(claimed)._write()
     assert services.finish_analysis(claimed, a_result(), {})
 
 
-def test_a_waiting_analysis_whose_message_was_lost_is_told_again(owner: User) -> None:
-    old = timezone.now() - LONG_AGO
-    make_analysis(owner, created_at=old, enqueued_at=old)
-    make_analysis(owner, created_at=old, enqueued_at=None)
-    make_analysis(owner, created_at=old, enqueued_at=timezone.now())
-    make_analysis(owner, enqueued_at=None)
-    assert services.requeue_stalled() == 2
-    assert OrmQ.objects.count() == 2
-    assert services.requeue_stalled() == 0
+@pytest.mark.parametrize("wrong", [timedelta(minutes=-5), timedelta(minutes=5), timedelta(days=-3650)])
+def test_a_clock_that_is_wrong_neither_takes_an_analysis_away_nor_keeps_a_dead_one(
+    owner: User, stopwatch: Stopwatch, wrong: timedelta
+) -> None:
+    analysis = make_analysis(owner)
+    claimed = claim(analysis)
+    for beat in range(10):
+        # The worker's clock, or the database's, says something else than ours.
+        said = timezone.now() + wrong + timedelta(seconds=5 * beat)
+        Analysis.objects.filter(pk=analysis.pk).update(heartbeat_at=said)
+        assert wait_in_vain(stopwatch, 5) == 0
+    # It jumps while the worker is at it.
+    Analysis.objects.filter(pk=analysis.pk).update(heartbeat_at=timezone.now() - wrong)
+    assert wait_in_vain(stopwatch, 29) == 0
+    analysis.refresh_from_db()
+    assert analysis.claim_token == claimed.claim_token
+    # Now it is dead: as soon as it has said nothing for long enough, it is known, whatever was said last.
+    assert wait_in_vain(stopwatch, 1) == 1
 
 
-def test_a_start_tells_the_queue_of_the_oldest_that_wait(owner: User) -> None:
-    waiting = [make_analysis(owner, enqueued_at=timezone.now()) for _ in range(6)]
-    claim(waiting[0])
-    services.tell_queue_again()
-    told = [message.task["args"][0] for message in OrmQ.objects.order_by("pk")]
-    assert told == [analysis.pk for analysis in waiting[1:5]]
+def test_whoever_just_began_to_look_takes_nothing_away(owner: User, stopwatch: Stopwatch) -> None:
+    claim(make_analysis(owner))
+    Analysis.objects.update(heartbeat_at=timezone.now() - LONG_AGO)
+    assert wait_in_vain(stopwatch, 29) == 0
+
+
+def test_what_a_worker_has_to_give_back_waits_at_once_and_has_not_been_tried(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat = health.WorkerBeat()
+    monkeypatch.setattr(health.WorkerBeat, "current", beat)
+    ours = claim(make_analysis(owner))
+    monkeypatch.setattr(health.WorkerBeat, "current", None)
+    theirs = claim(make_analysis(owner))
+    assert services.give_back_running(beat.name) == 1
+    ours.refresh_from_db()
+    theirs.refresh_from_db()
+    assert (ours.status, ours.attempts, ours.claim_token) == ("queued", 0, "")
+    assert theirs.status == "running"
+    assert claim(ours).attempts == 1
 
 
 @pytest.mark.parametrize(("code", "left"), [(Code.UNREADABLE_MEDIA, 9), (Code.MODEL_UNAVAILABLE, 10)])

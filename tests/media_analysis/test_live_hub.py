@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from media_analysis.estimates import Outlook, _Unfinished, look_ahead
+from media_analysis.estimates import Outlook, Running, seconds_left, wait
 from media_analysis.hub import PICTURES_A_SECOND, PICTURES_KEPT, Hub, Picture, Reading, Watched, Watcher
 from media_analysis.models import Analysis, LiveEvent
 
@@ -147,28 +147,25 @@ def test_the_more_watch_the_fewer_pictures_each_is_sent(hub: Hub, watched: Watch
     assert sent == pytest.approx(2 * PICTURES_A_SECOND / 50, abs=1)
 
 
-def waiting(pk: int, kind: str = "video") -> _Unfinished:
-    return _Unfinished(pk, False, 0, None, kind)
-
-
-def test_twenty_waiting_are_told_their_place_and_a_time_that_grows() -> None:
-    running = _Unfinished(0, True, 0, NOW - timedelta(seconds=1), "video")
-    found = look_ahead([running, *(waiting(pk) for pk in range(1, 21))], {"video": 4.0}, NOW)
-    assert [found[pk].position for pk in range(21)] == list(range(21))
-    assert found[0].seconds_left == 3.0
-    assert [found[pk].seconds_left for pk in range(1, 21)] == [3.0 + 4.0 * pk for pk in range(1, 21)]
+def test_the_time_to_wait_grows_with_what_is_before() -> None:
+    running = [Running(0, NOW - timedelta(seconds=1), "video")]
+    for before in (0, 1, 20):
+        assert (
+            wait(running, before, {"video": before}, "video", typical={"video": 4.0}, now=NOW)
+            == 3.0 + 4.0 * before + 4.0
+        )
 
 
 def test_two_at_a_time_halve_the_wait_and_photos_count_as_photos() -> None:
-    running = [_Unfinished(pk, True, 0, NOW, "video") for pk in (0, 1)]
-    found = look_ahead([*running, waiting(2, "image"), waiting(3)], {"video": 4.0, "image": 1.0}, NOW)
-    assert found[2].seconds_left == (4 + 4) / 2 + 1
-    assert found[3].seconds_left == (4 + 4 + 1) / 2 + 4
+    running, typical = [Running(0, NOW, "video")] * 2, {"video": 4.0, "image": 1.0}
+    assert wait(running, 0, {}, "image", typical=typical, now=NOW) == (4 + 4) / 2 + 1
+    assert wait(running, 1, {"image": 1}, "video", typical=typical, now=NOW) == (4 + 4 + 1) / 2 + 4
+    # Of so many the kinds are not looked up: the usual mixture.
+    assert wait(running, 1000, {}, "video", typical=typical, now=NOW) == (4 + 4 + 2500) / 2 + 4
 
 
 def test_where_nothing_is_known_no_time_is_told() -> None:
-    running = _Unfinished(0, True, 5, NOW - timedelta(seconds=3), "video")
-    found = look_ahead([running, waiting(1)], {}, NOW)
-    assert (found[0].seconds_left, found[1].seconds_left, found[1].position) == (None, None, 1)
-    halfway = _Unfinished(0, True, 50, NOW - timedelta(seconds=3), "video")
-    assert look_ahead([halfway], {}, NOW)[0].seconds_left == 3.0
+    running = Running(5, NOW - timedelta(seconds=3), "video")
+    assert seconds_left(running, {}, NOW) is None
+    assert wait([running], 1, {"video": 1}, "video", typical={}, now=NOW) is None
+    assert seconds_left(Running(50, NOW - timedelta(seconds=3), "video"), {}, NOW) == 3.0

@@ -65,15 +65,12 @@ def test_an_accepted_photo_is_stored(as_owner: Client, photo: Path) -> None:
     assert Media.objects.get().kind == "image"
 
 
-def test_the_queue_is_told_once_by_name_and_key(as_owner: Client, clip: Path) -> None:
+def test_workers_are_woken_once_and_told_no_more_than_that_there_is_work(as_owner: Client, clip: Path) -> None:
     upload(as_owner, clip)
     analysis = Analysis.objects.get()
-    assert analysis.status == Analysis.Status.QUEUED
-    assert analysis.enqueued_at is not None
+    assert (analysis.status, analysis.lane, analysis.priority) == ("queued", "default", Analysis.Priority.PERSON)
     [message] = OrmQ.objects.all()
-    task = message.task
-    assert task["func"] == "media_analysis.tasks.run_analysis"
-    assert task["args"] == (analysis.pk,)
+    assert (message.task["func"], message.task["args"]) == ("media_analysis.tasks.run_next", ())
 
 
 def make_empty(path: Path) -> Path:
@@ -209,7 +206,7 @@ def test_a_database_failure_half_way_costs_nothing_and_keeps_no_file(
 
 
 def test_a_queue_that_cannot_be_told_does_not_lose_the_analysis(as_owner: Client, clip: Path) -> None:
-    with patch("media_analysis.services.async_task", side_effect=RuntimeError("queue away")):
+    with patch("media_analysis.queue_messages.async_task", side_effect=RuntimeError("queue away")):
         response = upload(as_owner, clip)
     assert response.status_code == 201
     assert Analysis.objects.get().status == Analysis.Status.QUEUED

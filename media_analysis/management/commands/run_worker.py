@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,6 @@ from django.utils.module_loading import import_string
 from django_q.cluster import Cluster
 from django_q.signals import post_spawn
 
-from accounts.outages import insist
 from accounts.services import forget_ended
 from media_analysis import deliveries, fetching, health, housekeeping, services, signals
 
@@ -26,6 +26,7 @@ logger = logging.getLogger("sentinel.worker")
 EXIT_CONFIGURATION = 78
 EXIT_TRY_AGAIN = 75
 TIDY_SECONDS = 5.0
+ENDING_SECONDS = 1.0
 SWEEP_SECONDS = 600.0
 PR_SET_PDEATHSIG = 1
 WARM_UP = "media_analysis.tasks.warm_up"
@@ -41,14 +42,14 @@ class Command(BaseCommand):
         if sys.platform == "linux":
             os.register_at_fork(after_in_child=die_with_parent)
         post_spawn.connect(warm_up, dispatch_uid="media_analysis.run_worker")
-        # Started together with the database, which may take longer.
-        insist(services.tell_queue_again, seconds=services.DATABASE_PATIENCE_SECONDS, what="The worker's start")
         # A connection must not be shared with the processes that are forked now.
         connections.close_all()
         beat = health.WorkerBeat.begin()
         cluster = Cluster()
         cluster.start()
-        self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR}.")
+        ending = Ending()
+        lanes = ", ".join(settings.SENTINEL_WORKER_LANES)
+        self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR} for {lanes}.")
         # Threads of this process, which forks no more: see media_analysis.deliveries for why not jobs in the queue.
         sender, fetcher = deliveries.Sender(), fetching.Fetcher()
         sender.start()
@@ -56,20 +57,65 @@ class Command(BaseCommand):
         others: list[Any] = [thread for _receiver, thread in signals.worker_starts.send(sender=Command) if thread]
         watch = housekeeping.IdleWatch()
         next_sweep = 0.0
-        while cluster.sentinel.is_alive():
+        while cluster.sentinel.is_alive() or (ending.is_asked and fetcher.is_busy):
+            if ending.is_asked and not beat.is_draining:
+                self.stdout.write(f"Ending: what runs has {settings.SENTINEL_DRAIN_SECONDS:g} s to finish.")
+                beat.drain()
+                fetcher.drain()
+                # Its guard ends it once every process is through with what it has.
+                cluster.stop_event.set()
+            if ending.is_due:
+                break
             next_sweep, stuck = look_after(beat, watch, next_sweep)
-            if stuck:
-                logger.critical("Analyses wait and nobody works on them: starting anew")
+            if stuck and not ending.is_asked:
+                logger.critical("Analyses wait and this worker takes none: starting anew")
                 os.kill(cluster.sentinel.pid, signal.SIGKILL)
                 beat.stopped()
                 sys.exit(EXIT_TRY_AGAIN)
-            wait(cluster, TIDY_SECONDS)
+            wait(cluster, ending)
+        if ending.is_asked:
+            give_back(beat, cluster)
         for thread in (*others, fetcher, sender):
             thread.stop()
         beat.stopped()
-        if not cluster.has_stopped:
+        if not ending.is_asked:
             logger.critical("The queue's guard died: starting anew")
             sys.exit(EXIT_TRY_AGAIN)
+
+
+class Ending:
+    """Notes that this process is asked to end, by SIGTERM or Ctrl-C; asked again, it does so without waiting."""
+
+    def __init__(self) -> None:
+        self._due_at: float | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        # What takes time is not for a signal's handler.
+        patience = settings.SENTINEL_DRAIN_SECONDS if self._due_at is None else 0.0
+        self._due_at = time.monotonic() + patience
+
+    @property
+    def is_asked(self) -> bool:
+        return self._due_at is not None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what is still in hand has to be given back now."""
+        return self._due_at is not None and time.monotonic() >= self._due_at
+
+
+def give_back(beat: health.WorkerBeat, cluster: Cluster) -> None:
+    """What did not get through in time waits again for other workers, and our processes end."""
+    try:
+        if given := services.give_back_running(beat.name):
+            logger.warning("%s analyses were given back to the queue, unfinished", given)
+    except Error:
+        # Then it is noticed when their heartbeats stand still.
+        logger.exception("What was unfinished could not be given back")
+    if cluster.sentinel.is_alive():
+        os.kill(cluster.sentinel.pid, signal.SIGKILL)
 
 
 def look_after(beat: health.WorkerBeat, watch: housekeeping.IdleWatch, next_sweep: float) -> tuple[float, bool]:
@@ -96,10 +142,11 @@ def look_after(beat: health.WorkerBeat, watch: housekeeping.IdleWatch, next_swee
     return next_sweep, stuck
 
 
-def wait(cluster: Cluster, seconds: float) -> None:
-    """Sleep, but no longer than the cluster lives: a signal stops it from its handler."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and cluster.sentinel.is_alive():
+def wait(cluster: Cluster, ending: Ending) -> None:
+    """Sleep until the next round; not on as soon as this process is asked to end, and shortly while it ends."""
+    was_asked = ending.is_asked
+    end = time.monotonic() + (ENDING_SECONDS if was_asked else TIDY_SECONDS)
+    while time.monotonic() < end and cluster.sentinel.is_alive() and ending.is_asked == was_asked:
         time.sleep(0.2)
 
 

@@ -1,0 +1,209 @@
+"""Which of the waiting analyses is examined next: decided here, from their rows, whenever a worker is free.
+
+Each waits in a lane, which some workers serve, under a priority: what a person waits for goes before one of many, and
+that before what is examined again. Within a priority, users take turns. A new analysis gets the number of a turn: the
+one that is served now, or the one after its requester's last, if that is later. So whoever has 500 files waiting has
+one in each of the next 500 turns, and somebody's first comes next. That is start-time fair queueing (Goyal, Vin and
+Cheng, 1996) with a cost of one for every file.
+
+One claim in eight takes what has waited longest instead, whatever its priority and turn, so that nothing waits for
+ever however many others come. Nothing here writes: :mod:`media_analysis.services` does. docs/queue.md tells operators.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.models import User
+from media_analysis.models import Analysis, Submission
+
+DEFAULT_LANE = "default"
+# One claim in so many takes what has waited longest.
+OLDEST_EVERY = 8
+# Looked at in one go: of several workers that are free at the same moment each gets another one.
+CANDIDATES = 8
+# Whoever has so many waiting is sending a batch.
+BATCH_FROM = 5
+# They answer on their own time, or read a log: nobody looks at a page that counts.
+NOBODY_WATCHES = {Submission.Source.BOT, Submission.Source.COMMAND}
+
+IN_ORDER = ("priority", "turn", "queued_at", "pk")
+BY_AGE = ("queued_at", "pk")
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What a worker can do: the lanes that it serves, with the detector that it has."""
+
+    lanes: tuple[str, ...]
+    detector: str
+
+    @property
+    def queues(self) -> list[tuple[str, str]]:
+        """Of each lane, what asks for no detector and what asks for this one."""
+        return [(lane, wanted) for lane in self.lanes for wanted in ("", self.detector)]
+
+    def can_do(self, lane: str, wanted: str) -> bool:
+        return (lane, wanted) in self.queues
+
+
+def own_ability() -> Ability:
+    """That of the workers of this process's settings."""
+    return Ability(tuple(settings.SENTINEL_WORKER_LANES), settings.SENTINEL_DETECTOR)
+
+
+def offered_detectors() -> dict[str, str]:
+    """The detectors that may be asked for by name, with the lane in which each is done."""
+    pairs = (entry.partition(":") for entry in settings.SENTINEL_OFFERED_DETECTORS)
+    return {name.strip(): lane.strip() or DEFAULT_LANE for name, _colon, lane in pairs}
+
+
+def still_offered(detector: str) -> str:
+    """This detector, or none in particular if it cannot be asked for any more."""
+    return detector if detector in offered_detectors() else ""
+
+
+def known_lanes() -> list[str]:
+    """Every lane that something can wait in or that workers of these settings serve."""
+    return sorted({DEFAULT_LANE, *settings.SENTINEL_WORKER_LANES, *offered_detectors().values()})
+
+
+def place(
+    owner: User, source: str = "", *, detector: str = "", priority: Analysis.Priority | None = None
+) -> dict[str, Any]:
+    """Where an analysis begins to wait that `owner` asks for now: columns of its row.
+
+    Without a `priority` it follows from the way the file came and how many of its owner's wait already. `detector` is
+    one of :func:`offered_detectors`; without, the worker's own is used. Raises :class:`KeyError` for another.
+    """
+    lane = offered_detectors()[detector] if detector else DEFAULT_LANE
+    priority = _priority(owner, lane, source) if priority is None else priority
+    return {
+        "lane": lane,
+        "wanted_detector": detector,
+        "priority": priority,
+        "requester": owner,
+        "turn": max(_turn_now(lane, priority), _last_turn(owner, lane, priority) + 1),
+        "queued_at": timezone.now(),
+    }
+
+
+def candidates(ability: Ability, *, longest_waiting: bool | None = None) -> list[int]:
+    """Keys of the analyses to try for, the best first; empty if nothing waits that this worker can do."""
+    if longest_waiting is None:
+        longest_waiting = random.randrange(OLDEST_EVERY) == 0
+    order = BY_AGE if longest_waiting else IN_ORDER
+    found: list[tuple[Any, ...]] = []
+    for lane, wanted in ability.queues:
+        found += waiting_in(lane, wanted).order_by(*order).values_list(*order)[:CANDIDATES]
+    return [row[-1] for row in sorted(found)[:CANDIDATES]]
+
+
+def something_waits(ability: Ability) -> bool:
+    """Whether there is anything that this worker could do."""
+    return any(waiting_in(lane, wanted).exists() for lane, wanted in ability.queues)
+
+
+def waiting_in(lane: str, wanted: str) -> QuerySet[Analysis]:
+    return Analysis.objects.filter(status=Analysis.Status.QUEUED, lane=lane, wanted_detector=wanted)
+
+
+def ahead_of(analysis: Analysis) -> list[QuerySet[Analysis]]:
+    """Those of its lane that are before a waiting one in the order, in sets that have none in common.
+
+    Three sets and not one condition: so each is a stretch of an index.
+    """
+    lane = waiting_like(analysis)
+    peers = lane.filter(priority=analysis.priority)
+    twins = peers.filter(turn=analysis.turn)
+    return [
+        lane.filter(priority__lt=analysis.priority),
+        peers.filter(turn__lt=analysis.turn),
+        twins.filter(queued_at__lt=analysis.queued_at),
+        twins.filter(queued_at=analysis.queued_at, pk__lt=analysis.pk),
+    ]
+
+
+def waiting_like(analysis: Analysis) -> QuerySet[Analysis]:
+    """What waits in the same lane, whichever detector it asks for."""
+    wanted = _wanted_in(analysis.lane) | {analysis.wanted_detector}
+    return Analysis.objects.filter(
+        status=Analysis.Status.QUEUED, lane=analysis.lane, wanted_detector__in=sorted(wanted)
+    )
+
+
+def waiting_before(analysis: Analysis) -> int:
+    """How many waiting ones will be taken before this one, as long as no others come.
+
+    That is how many are ahead of it in the order, and one more for every seven of them as long as there are older ones
+    behind it; but no more than its own age will have it wait.
+    """
+    ahead = sum(rows.count() for rows in ahead_of(analysis))
+    if not ahead:
+        return 0
+    older = waiting_like(analysis).filter(queued_at__lt=analysis.queued_at).count()
+    older_ahead = sum(rows.filter(queued_at__lt=analysis.queued_at).count() for rows in ahead_of(analysis))
+    by_order = ahead + min(ahead // (OLDEST_EVERY - 1), older - older_ahead)
+    by_age = OLDEST_EVERY * (older + 1) - 1
+    return min(by_order, by_age)
+
+
+def position(analysis: Analysis) -> int:
+    """How many analyses are before this one, those that run among them.
+
+    0 when it is next, no longer waits, or its file is not there yet.
+    """
+    if analysis.status != Analysis.Status.QUEUED or not analysis.lane:
+        return 0
+    running = Analysis.objects.filter(status=Analysis.Status.RUNNING, lane=analysis.lane)
+    return running.count() + waiting_before(analysis)
+
+
+def _priority(owner: User, lane: str, source: str) -> Analysis.Priority:
+    if source in NOBODY_WATCHES:
+        return Analysis.Priority.BATCH
+    waiting = Analysis.objects.filter(requester=owner, lane=lane, status=Analysis.Status.QUEUED)
+    many = len(waiting.values_list("pk")[:BATCH_FROM]) == BATCH_FROM
+    return Analysis.Priority.BATCH if many else Analysis.Priority.PERSON
+
+
+def _turn_now(lane: str, priority: Analysis.Priority) -> int:
+    """The turn that is being served: of what runs, the latest; else of what waits, the first; else the last of all."""
+    states = Analysis.Status
+    for statuses, order in (
+        ((states.RUNNING,), "-turn"),
+        ((states.QUEUED,), "turn"),
+        ((states.DONE, states.FAILED), "-turn"),
+    ):
+        turns = [
+            turn
+            for status in statuses
+            for wanted in _wanted_in(lane)
+            for turn in _first_turn(
+                Analysis.objects.filter(status=status, lane=lane, wanted_detector=wanted, priority=priority), order
+            )
+        ]
+        if turns:
+            return min(turns) if order == "turn" else max(turns)
+    return 0
+
+
+def _last_turn(owner: User, lane: str, priority: Analysis.Priority) -> int:
+    """The latest turn that this user ever had; -1 without any."""
+    return max(_first_turn(Analysis.objects.filter(requester=owner, lane=lane, priority=priority), "-turn"), default=-1)
+
+
+def _first_turn(rows: QuerySet[Analysis], order: str) -> Iterable[int]:
+    return rows.order_by(order).values_list("turn", flat=True)[:1]
+
+
+def _wanted_in(lane: str) -> set[str]:
+    """What analyses in a lane may ask for, nothing in particular among it."""
+    return {"", *(name for name, its_lane in offered_detectors().items() if its_lane == lane)}

@@ -6,21 +6,33 @@ into the field for the name.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
 
-from accounts.addresses import address_of, user_agent_of
+from accounts.addresses import address_of, device_name, user_agent_of
 from accounts.models import SecurityEvent, User
+
+logger = logging.getLogger(__name__)
 
 Event = SecurityEvent.Event
 # What an owner sees.
 SHOWN = 50
 # The same failure from the same address is not written more often than this, however fast somebody guesses.
 MOST_OF_A_KIND, WITHIN = 20, timedelta(hours=1)
+# What owners are told by e-mail too: if it was not them, they have to know today.
+TOLD = {
+    *(Event.PASSWORD_CHANGED, Event.EMAIL_CHANGED, Event.TOTP_ADDED, Event.TOTP_REMOVED, Event.PASSKEY_ADDED),
+    *(Event.PASSKEY_REMOVED, Event.RECOVERY_CODES_MADE, Event.RECOVERY_CODE_USED, Event.SECOND_FACTOR_RESET),
+}
 FAILURES = {Event.WRONG_PASSWORD, Event.WRONG_CODE, Event.WRONG_PASSKEY, Event.LOCKED_OUT, Event.PASSWORD_RESET_ASKED}
 
 
@@ -30,9 +42,13 @@ def record(
     *,
     request: HttpRequest | None = None,
     actor: User | None = None,
+    email: str = "",
     **details: str,
 ) -> None:
-    """Write what happened to the account of `user`. `actor` is the administrator who did it, None for the owner."""
+    """Write what happened to the account of `user`. `actor` is the administrator who did it, None for the owner.
+
+    `email` is the address that the owner had until then, where that is not the one they have now.
+    """
     address = address_of(request) if request is not None else ""
     if event in FAILURES:
         before = SecurityEvent.objects.filter(
@@ -40,7 +56,7 @@ def record(
         ).count()
         if before >= (1 if event is Event.LOCKED_OUT else MOST_OF_A_KIND):
             return
-    SecurityEvent.objects.create(
+    written = SecurityEvent.objects.create(
         user=user,
         event=event,
         actor=actor,
@@ -49,6 +65,8 @@ def record(
         user_agent=user_agent_of(request) if request is not None else "",
         details=details,
     )
+    if user is not None and event in TOLD:
+        _tell(user, written, email or user.email)
 
 
 def newest_of(user: User) -> QuerySet[SecurityEvent]:
@@ -66,3 +84,27 @@ def forget_old() -> tuple[int, int]:
         .update(address="", user_agent="")
     )
     return emptied, deleted
+
+
+def _tell(user: User, event: SecurityEvent, email: str) -> None:
+    """By e-mail, in the owner's language. What they did is done, whether or not a mail server is there."""
+    with translation.override(user.language or translation.get_language()):
+        context = {
+            "name": user.get_username(),
+            "event": event.get_event_display(),
+            "time": timezone.localtime(event.at),
+            "address": event.address,
+            "device": device_name(event.user_agent),
+            "link": f"{settings.SENTINEL_URL}{reverse('accounts:security')}" if settings.SENTINEL_URL else "",
+        }
+        message = EmailMessage(
+            subject=_("The security of your Sentinel account"),
+            body=render_to_string("accounts/security_email.txt", context),
+            to=[email],
+            headers={"Auto-Submitted": "auto-generated"},
+        )
+        try:
+            message.send()
+        except OSError:
+            # smtplib's errors are OSErrors as well as those of the network.
+            logger.exception("An owner could not be told by e-mail what happened to their account")

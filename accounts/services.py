@@ -64,7 +64,7 @@ def change_profile(
 def note_changes(request: HttpRequest, user: User, form: ModelForm[User]) -> None:
     """Write into the security log what matters of a changed profile."""
     if form.initial.get("email", user.email) != user.email:
-        security_log.record(user, security_log.Event.EMAIL_CHANGED, request=request)
+        security_log.record(user, security_log.Event.EMAIL_CHANGED, request=request, email=form.initial["email"])
 
 
 def choose_language(user: User, language: str) -> None:

@@ -74,6 +74,8 @@ class Visitor:
 
     def __init__(self, site: Site, context: BrowserContext) -> None:
         self.site = site
+        # Where this visitor finds the site; it has more than one name.
+        self.origin = site.url
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
         self.page.on("console", self._listen)
@@ -87,7 +89,7 @@ class Visitor:
 
     def go(self, path: str) -> int:
         """Open a page of the site; returns the answer's status."""
-        response = self.page.goto(self.site.url + path)
+        response = self.page.goto(self.origin + path)
         assert response is not None
         return response.status
 
@@ -104,7 +106,7 @@ class Visitor:
         self.go("/accounts/login/")
         self.page.get_by_label("User name or e-mail address").fill(name)
         self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("main").get_by_role("button", name="Log in").click()
+        self.page.get_by_role("main").get_by_role("button", name="Log in", exact=True).click()
 
     def choose(self, file: Path) -> None:
         self.page.get_by_label("Choose a video or a photo").set_input_files(file)
@@ -144,7 +146,7 @@ class Visitor:
 
     @property
     def path(self) -> str:
-        return self.page.url.removeprefix(self.site.url)
+        return self.page.url.removeprefix(self.origin)
 
     def check_page(self) -> None:
         """Nothing keeps people out in either colour scheme, nothing lies beyond the edge of a small phone."""

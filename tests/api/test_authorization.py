@@ -6,6 +6,7 @@ The table is complete: the resolver is walked, and an address or method without 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -15,18 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admindocs.views import simplify_regex
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.core.signals import request_finished
+from django.db import close_old_connections, transaction
 from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
+from PIL import Image
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts import tokens
+from accounts import services, tokens
 from accounts.answers import is_api
 from accounts.models import AppSession, PushDevice, User
 from media_analysis import cards, cases, resumable
@@ -34,6 +38,7 @@ from media_analysis.evidence import LABELLED_NAME
 from media_analysis.models import Analysis, CaseRole, Media, Notification, Submission
 from tests.conftest import PASSWORD, make_user
 from tests.media_analysis.factories import make_analysis, make_done, make_feedback, make_media
+from tests.web_sockets import open_socket
 
 pytestmark = pytest.mark.django_db
 
@@ -420,3 +425,204 @@ def test_everybody_is_answered_as_the_table_says(name: str, clip: Path, photo: P
                 assert re.match(r'Bearer realm="api"', answer["WWW-Authenticate"]), caller
             transaction.set_rollback(True)
     assert got == expected
+
+
+# Files, pictures, papers and the live view: who sees them of those whom a case connects, and who does not any more
+
+
+@dataclass(slots=True)
+class Shared:
+    """A finished and a waiting analysis of a file in a case: the file of an examiner, the case of somebody else."""
+
+    done: Analysis
+    waiting: Analysis
+    case: str
+    card: str
+    withdrawn: str
+    callers: dict[str, Client]
+    bearers: dict[str, str]
+
+
+ROLES = (
+    *("anonymous", "stranger", "owner", "viewer", "examiner", "case owner", "staff"),
+    *("put out", "inactive", "deleted", "timed out", "ended"),
+)
+NOBODY = {"anonymous", "inactive", "deleted", "timed out", "ended"}
+MEMBERS = {"owner", "viewer", "examiner", "case owner"}
+LOG_IN_FIRST, NOT_THERE, ONLY_LOOK = {"page": 302, "api": 401, "socket": 4401}, 404, 403
+
+# Address → statuses of those who may; where only some of the members may, of the others too.
+SHARED: dict[str, tuple[Callable[[Shared], str], int, set[str]]] = {
+    "original": (lambda s: f"/media/{s.done.media.public_id}/file", 200, MEMBERS),
+    "original, taken away": (lambda s: f"/media/{s.done.media.public_id}/file?download=1", 200, MEMBERS),
+    "range": (lambda s: f"/media/{s.done.media.public_id}/file#bytes=1-2", 206, MEMBERS),
+    "range beyond": (lambda s: f"/media/{s.done.media.public_id}/file#bytes=99-", 416, MEMBERS),
+    "original by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/media/", 200, MEMBERS),
+    "range by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/media/#bytes=0-1", 206, MEMBERS),
+    "picture": (lambda s: f"/analyses/{s.done.public_id}/evidence/frame-9.jpg", 200, MEMBERS),
+    "picture by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/pictures/frame-9.jpg", 200, MEMBERS),
+    "sampled frame": (lambda s: f"/analyses/{s.waiting.public_id}/live/{'1' * 24}/0.jpg", 200, MEMBERS),
+    "result": (lambda s: f"/analyses/{s.done.public_id}/", 200, MEMBERS),
+    "result by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/", 200, MEMBERS),
+    "custody log": (lambda s: f"/media/{s.done.media.public_id}/custody/", 200, MEMBERS),
+    "polling": (lambda s: f"/api/v1/analyses/{s.waiting.public_id}/progress/", 200, MEMBERS),
+    "case": (lambda s: f"/cases/{s.case}/", 200, MEMBERS),
+    "deletion": (lambda s: f"/media/{s.done.media.public_id}/delete/", 200, {"owner"}),
+}
+# These are made, which takes a second each.
+PAPERS: dict[str, tuple[Callable[[Shared], str], int, set[str]]] = {
+    "report": (lambda s: f"/analyses/{s.done.public_id}/report.pdf", 200, MEMBERS),
+    "report by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/report/", 200, MEMBERS),
+    "package": (lambda s: f"/analyses/{s.done.public_id}/package.zip", 200, MEMBERS),
+    "package by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/package/", 200, MEMBERS),
+    "report of the case": (lambda s: f"/cases/{s.case}/report.pdf", 200, MEMBERS),
+    "export of the case": (lambda s: f"/cases/{s.case}/export.zip", 200, MEMBERS),
+    "export by API": (lambda s: f"/api/v1/cases/{s.case}/export/", 200, MEMBERS),
+}
+
+
+def make_shared() -> Shared:
+    people = {
+        name: make_user(name.replace(" ", "-"), is_staff=name == "staff", is_superuser=name == "staff")
+        for name in ROLES
+        if name not in {"anonymous", "timed out", "ended"}
+    }
+    people["timed out"] = people["ended"] = people["owner"]
+    clients = {name: Client(raise_request_exception=False) for name in ROLES}
+    for name, user in people.items():
+        clients[name].force_login(user, backend="accounts.backends.UsernameOrEmailBackend")
+    bearers = {name: tokens.log_in(user).access for name, user in people.items() if name != "timed out"}
+    bearers["timed out"] = expired_token(people["owner"])
+
+    case = cases.open_case(people["case owner"], "A case", {})
+    seat = cases.take_seat(people["case owner"], case.public_id)
+    roles = {"owner": CaseRole.EXAMINER, "examiner": CaseRole.EXAMINER, "viewer": CaseRole.VIEWER}
+    for name in ("owner", "viewer", "examiner", "put out", "inactive", "deleted"):
+        invited = cases.invite(seat, people[name].username, roles.get(name, CaseRole.EXAMINER))
+        cases.accept_invitation(people[name], invited.public_id)
+
+    media = make_media(people["owner"], sha256=hashlib.sha256(b"bytes").hexdigest())
+    done = make_done(people["owner"], media=media)
+    done.evidence = [default_storage.save(f"analyses/{done.public_id}/1/frame-9.jpg", ContentFile(a_picture()))]
+    done.save()
+    Submission.objects.create(media=media, submitted_by=people["owner"], source=Submission.Source.WEB)
+    waiting = make_analysis(people["owner"], spent=False)
+    default_storage.save(f"analyses/{waiting.public_id}/{'1' * 24}/preview-0.jpg", ContentFile(a_picture()))
+    cases.add_media(cases.take_seat(people["owner"], case.public_id), [media.public_id, waiting.media.public_id])
+
+    first = cards.publish(done, by=people["owner"])
+    cards.withdraw(first, by=people["owner"])
+    second = cards.publish(done, by=people["owner"])
+
+    cases.remove_member(seat, people["put out"].public_id)
+    User.objects.filter(pk=people["inactive"].pk).update(is_active=False)
+    services.close_account(people["deleted"])
+    session = clients["timed out"].session
+    session.set_expiry(-1)
+    session.save()
+    clients["ended"].get("/accounts/logout/")
+    clients["ended"].session.flush()
+    tokens.end_session(AccessToken(bearers["ended"])[tokens.SESSION_CLAIM])  # type: ignore[arg-type]
+    return Shared(done, waiting, case.public_id, second.public_id, first.public_id, clients, bearers)
+
+
+def a_picture() -> bytes:
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), "teal").save(picture, "JPEG")
+    return picture.getvalue()
+
+
+def expected_of(role: str, kind: str, status: int, may: set[str]) -> int:
+    if role in NOBODY:
+        return LOG_IN_FIRST[kind]
+    if role in may:
+        return status
+    return ONLY_LOOK if role in MEMBERS else NOT_THERE
+
+
+def ask_as(shared: Shared, role: str, address: str, *, by_token: bool, method: str = "GET") -> int:
+    path, _, byte_range = address.partition("#")
+    headers = {"Range": byte_range} if byte_range else {}
+    client = shared.callers[role]
+    if by_token:
+        client = Client(raise_request_exception=False)
+        headers |= bearer(shared.bearers[role]) if role in shared.bearers else {}
+    answer = client.generic(method, path, headers=headers)
+    if answer.streaming:
+        # As Django's own test client closes one: else the connection to the database would be closed with it.
+        request_finished.disconnect(close_old_connections)
+        try:
+            answer.close()
+        finally:
+            request_finished.connect(close_old_connections)
+    return int(answer.status_code)
+
+
+def check_table(shared: Shared, table: dict[str, tuple[Callable[[Shared], str], int, set[str]]]) -> None:
+    wrong = []
+    for name, (address_of, status, may) in table.items():
+        address = address_of(shared)
+        kind = "api" if is_api(address) else "page"
+        for role in ROLES:
+            for by_token in (False, True) if kind == "api" else (False,):
+                got = ask_as(shared, role, address, by_token=by_token)
+                if got != (wanted := expected_of(role, kind, status, may)):
+                    wrong.append((name, role, "token" if by_token else "session", got, wanted))
+    assert wrong == []
+
+
+def test_files_and_pictures_are_for_those_whom_a_case_connects() -> None:
+    shared = make_shared()
+    check_table(shared, SHARED)
+    for role in ROLES:
+        # Asking how large it is tells no more than asking for it.
+        path = SHARED["original"][0](shared)
+        got = ask_as(shared, role, path, by_token=False, method="HEAD")
+        assert got == expected_of(role, "page", 200, MEMBERS), role
+
+
+def test_what_was_made_public_is_everybodys_until_it_is_taken_back() -> None:
+    shared = make_shared()
+    for role in ROLES:
+        for end in ("/", ".png"):
+            assert ask_as(shared, role, f"/r/{shared.card}{end}", by_token=False) == 200, role
+            assert ask_as(shared, role, f"/r/{shared.withdrawn}{end}", by_token=False) == 404, role
+
+
+@pytest.mark.slow
+def test_papers_are_for_those_whom_a_case_connects() -> None:
+    check_table(make_shared(), PAPERS)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_live_view_is_for_those_whom_a_case_connects() -> None:
+    shared = make_shared()
+    path = f"/ws/analyses/{shared.waiting.public_id}/"
+    for role in ROLES:
+        answer = async_to_sync(open_socket)(path, shared.callers[role])
+        if role in MEMBERS:
+            assert isinstance(answer, dict), (role, answer)
+            assert (answer["type"], answer["status"]) == ("begin", "queued"), role
+        else:
+            assert answer == (4401 if role in NOBODY else 4404), role
+    # There is no other socket, for notifications or anything else.
+    assert async_to_sync(open_socket)("/ws/notifications/", shared.callers["owner"]) is False
+
+
+def test_news_are_ones_own() -> None:
+    """Pages ask for them again and again; what is new of others is not in the answer."""
+    shared = make_shared()
+    owner = shared.done.media.owner
+    Notification.objects.create(
+        user=owner, analysis=shared.done, kind=Notification.Kind.DONE, finished_at=timezone.now()
+    )
+    for role in ROLES:
+        for by_token in (False, True):
+            client, headers = shared.callers[role], {}
+            if by_token:
+                client, headers = Client(), bearer(shared.bearers[role]) if role in shared.bearers else {}
+            answer = client.get("/api/v1/notifications/", headers=headers)
+            if role in NOBODY:
+                assert answer.status_code == 401, role
+            else:
+                assert answer.json()["count"] == (1 if role == "owner" else 0), role

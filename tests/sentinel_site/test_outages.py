@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import DatabaseErrorWrapper
 from django.test import Client
@@ -288,7 +288,7 @@ def test_after_an_outage_nobody_is_missed_at_once(owner: User, monkeypatch: pyte
     Analysis.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
     monkeypatch.setattr(housekeeping, "_quiet_until", 0.0)
     with database_away(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_worker.connections, "close_all", lambda: None)
+        patch.setattr(connections, "close_all", lambda: None)
         beat, watch = health.WorkerBeat(), housekeeping.IdleWatch()
         assert run_worker.look_after(beat, watch, 1e12) == (1e12, False)
     housekeeping.tidy_up()
@@ -321,3 +321,30 @@ def test_what_may_have_been_accepted_keeps_its_file(owner: User, clip: Path, set
     os.utime(stored, (long_ago, long_ago))
     housekeeping.sweep_abandoned_files()
     assert not stored.exists()
+
+
+def test_a_file_is_on_the_disk_before_anybody_is_told_that_it_was_accepted(
+    owner: User, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its bytes, and of its name in each folder that was made for it."""
+    path = tmp_path / "staged"
+    path.write_bytes(clip.read_bytes())
+    staged = StagedFile(path=path, name="clip.mp4", size=path.stat().st_size, sha256="a" * 64, md5="b" * 32)
+    synced: list[str] = []
+    real_fsync, real_spend = os.fsync, services.limits.spend
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real_fsync(descriptor)
+
+    def spend(*arguments: Any) -> Any:
+        synced.append("first row")
+        return real_spend(*arguments)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(services.limits, "spend", spend)
+    analysis = services.submit_media(owner=owner, source=Submission.Source.WEB, staged=staged)
+    stored = Path(analysis.media.file.path)
+    before = synced[: synced.index("first row")]
+    assert {str(stored.parent), str(stored.parent.parent)} <= set(before)
+    assert any(each in before for each in (str(stored), str(path))), before

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import Error, connection
 from django.utils import timezone
 
+from accounts import correlation
 from accounts.outages import is_outage
 from media_analysis.models import Analysis
 
@@ -37,11 +38,13 @@ class ProgressReporter:
         self._analysis = analysis
         self._last_stage = ""
         self._last_time = 0.0
+        self._steps = correlation.Steps()
         self._away_until = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __call__(self, stage: str, share: float) -> None:
+        self._steps.reach(stage)
         now = time.monotonic()
         if stage == self._last_stage and now - self._last_time < MIN_INTERVAL_SECONDS:
             return
@@ -61,6 +64,7 @@ class ProgressReporter:
     ) -> None:
         self._stopped.set()
         self._thread.join()
+        self._steps.__exit__(kind, error, traceback)
 
     def _beat(self) -> None:
         try:

@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import limits
+from accounts import correlation, limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
@@ -146,8 +146,9 @@ def daily_limit_reached(owner: User) -> SentinelError:
 
 def enqueue(analysis: Analysis) -> None:
     """Tell the workers of an analysis that waits from now on. Told twice, or not at all, does no harm."""
-    _take_turns(analysis)
-    queue_messages.tell(analysis.lane, analysis.wanted_detector)
+    with correlation.span("enqueue"):
+        _take_turns(analysis)
+        queue_messages.tell(analysis.lane, analysis.wanted_detector)
 
 
 def _take_turns(analysis: Analysis) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from django.conf import settings
 
+from accounts import correlation
 from accounts.errors import Code, SentinelError
 from accounts.outages import insist
 from media_analysis import evidence, health, live, scratch, services
@@ -56,6 +57,13 @@ def run_analysis(pk: int) -> None:
 
 def run_claimed(analysis: Analysis) -> None:
     """Examine an analysis that this process has claimed, and write down what came of it."""
+    work = correlation.Work(request_id=analysis.request_id, analysis=analysis.public_id)
+    # This process has one analysis at a time, and several threads at work on it.
+    with correlation.working_on(work, whole_process=True), correlation.span("examine", cause=analysis.trace_context):
+        _run(analysis)
+
+
+def _run(analysis: Analysis) -> None:
     try:
         with ProgressReporter(analysis) as report_progress:
             result, pictures = examine(analysis, report_progress)

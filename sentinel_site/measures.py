@@ -23,7 +23,7 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models import Avg, Count, F, Max, Sum
@@ -127,7 +127,7 @@ class SiteCollector(Collector):
         begun = time.monotonic()
         try:
             found = _asker.submit(read_site).result(timeout=DATABASE_SECONDS)
-        except (DatabaseError, TooLate) as error:
+        except (Error, TooLate) as error:
             logger.error("The database did not tell the figures: %r", error)
             return [GaugeMetricFamily("sentinel_database_up", "Whether the database answers.", value=0)]
         seconds = time.monotonic() - begun
@@ -156,20 +156,27 @@ def _gauge(name: str, text: str, rows: Iterable[tuple[tuple[str, ...], float]], 
 
 
 def _queue() -> Iterator[Metric]:
-    state = health.queue_state()
-    yield GaugeMetricFamily("sentinel_queue_waiting", "Analyses that wait.", value=state.waiting)
-    yield GaugeMetricFamily("sentinel_queue_running", "Analyses that are being examined.", value=state.running)
-    yield GaugeMetricFamily(
-        "sentinel_queue_oldest_seconds",
-        "How long the one that waits longest has; 0 when none does.",
-        value=state.oldest_waiting_seconds or 0,
-    )
+    figures = health.queue_figures()
+    labels = ("lane", "priority")
+    for name, text, value in (
+        ("waiting", "Analyses that wait.", lambda each: each.waiting),
+        ("running", "Analyses that are being examined.", lambda each: each.running),
+        (
+            "oldest_seconds",
+            "Since when the oldest of them waits.",
+            lambda each: each.oldest_seconds or 0,
+        ),
+    ):
+        rows = [((each.lane, each.priority), value(each)) for each in figures]
+        yield _gauge(f"sentinel_queue_{name}", text, rows, labels)
     fetching = Analysis.objects.filter(status=Analysis.Status.QUEUED, stage=Analysis.Stage.FETCHING).count()
     yield GaugeMetricFamily("sentinel_links_waiting", "Links whose file is not here yet.", value=fetching)
 
 
 def _workers() -> Iterator[Metric]:
     state = health.workers_state()
+    unserved = health.queue_state(state.abilities).unserved
+    yield GaugeMetricFamily("sentinel_queue_unserved", "Of those that wait, what no worker can do.", value=unserved)
     yield GaugeMetricFamily("sentinel_workers_alive", "Workers heard of in the last 30 seconds.", value=state.alive)
     alive = WorkerState.objects.filter(seen_at__gt=timezone.now() - health.ALIVE_FOR).exclude(detector="")
     loaded = alive.filter(name__contains=health.BELOW).values_list("detector", "detector_version")

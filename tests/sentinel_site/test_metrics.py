@@ -98,7 +98,7 @@ def _told(settings: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def test_what_it_says_of_the_site(settings: Any, counting: None, owner: User) -> None:
     now = timezone.now()
     media = make_media(owner, original_name="private-name.mp4")
-    make_analysis(owner, media=media, created_at=now - timedelta(seconds=90))
+    make_analysis(owner, media=media, created_at=now - timedelta(seconds=90), queued_at=now - timedelta(seconds=90))
     make_done(owner, started_at=now, finished_at=now, seconds=4.0)
     make_done(owner, started_at=now, finished_at=now, seconds=8.0)
     make_done(owner, finished_at=now - timedelta(hours=2), seconds=100.0)
@@ -107,6 +107,9 @@ def test_what_it_says_of_the_site(settings: Any, counting: None, owner: User) ->
     told = _told(settings)
     assert told["sentinel_database_up", ()] == 1
     assert told["sentinel_workers_alive", ()] == 1
+    lane = (("lane", "default"), ("priority", "person"))
+    assert told["sentinel_queue_waiting", lane] == 1
+    assert told["sentinel_queue_oldest_seconds", lane] >= 90
     ended = "sentinel_analyses_finished_last_hour"
     assert told[ended, (("error", ""), ("outcome", "FAKE"))] == 2
     assert told[ended, (("error", "unreadable_media"), ("outcome", ""))] == 1

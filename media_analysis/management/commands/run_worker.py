@@ -18,7 +18,7 @@ from django_q.cluster import Cluster
 from django_q.signals import post_spawn
 
 from accounts.services import forget_ended
-from media_analysis import deliveries, fetching, health, housekeeping, services, signals
+from media_analysis import deliveries, fetching, health, housekeeping, services, signals, signs_of_life
 
 logger = logging.getLogger("sentinel.worker")
 
@@ -48,6 +48,7 @@ class Command(BaseCommand):
         cluster = Cluster()
         cluster.start()
         ending = Ending()
+        signs_of_life.show("READY=1")
         lanes = ", ".join(settings.SENTINEL_WORKER_LANES)
         self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR} for {lanes}.")
         # Threads of this process, which forks no more: see media_analysis.deliveries for why not jobs in the queue.
@@ -60,12 +61,14 @@ class Command(BaseCommand):
         while cluster.sentinel.is_alive() or (ending.is_asked and fetcher.is_busy):
             if ending.is_asked and not beat.is_draining:
                 self.stdout.write(f"Ending: what runs has {settings.SENTINEL_DRAIN_SECONDS:g} s to finish.")
+                signs_of_life.show("STOPPING=1")
                 beat.drain()
                 fetcher.drain()
                 # Its guard ends it once every process is through with what it has.
                 cluster.stop_event.set()
             if ending.is_due:
                 break
+            signs_of_life.show()
             next_sweep, stuck = look_after(beat, watch, next_sweep)
             if stuck and not ending.is_asked:
                 logger.critical("Analyses wait and this worker takes none: starting anew")
@@ -78,6 +81,7 @@ class Command(BaseCommand):
         for thread in (*others, fetcher, sender):
             thread.stop()
         beat.stopped()
+        signs_of_life.gone()
         if not ending.is_asked:
             logger.critical("The queue's guard died: starting anew")
             sys.exit(EXIT_TRY_AGAIN)

@@ -95,7 +95,10 @@ def make_reportable(
     probability = PROBABILITIES.get(outcome)
     facts: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "duration": 8.0, "codec": "h264", "container": "mp4"}
     if photo:
-        facts |= {"kind": "image", "duration": 0.0, "frame_rate": 0.0, "frame_count": 1, "codec": "jpeg"}
+        facts |= {"kind": "image", "duration": 0.0, "frame_rate": 0.0, "frame_count": 1}
+        facts |= {"codec": "jpeg", "container": "jpeg", "original_name": "photo.jpg"}
+    stretches = [[0.0, 3.2]] if outcome == "FAKE" and not photo else []
+    frames = 1 if photo else faces
     tracks = []
     for index in range(people if probability is not None else 0):
         own = (probability or 0) - 0.05 * index
@@ -107,7 +110,7 @@ def make_reportable(
                 "detection_probability": 0.99,
                 "fake_probability": round(own + 0.001 * number, 6),
             }
-            for number in range(1 if photo else faces)
+            for number in range(frames)
         ]
         voting = {"branches": ["all"], "plain_mean": own, "faces": len(seen), "confident": 0, "clearly_real": 0}
         tracks.append(
@@ -115,7 +118,7 @@ def make_reportable(
                 "index": index,
                 "fake_probability": own,
                 "best_frame": seen[-1]["frame"],
-                "timestamps": [[0.0, 3.2]] if outcome == "FAKE" else [],
+                "timestamps": stretches,
                 "voting": voting,
                 "faces": seen,
             }
@@ -124,8 +127,8 @@ def make_reportable(
         a_result(
             outcome=outcome,
             tracks=tracks,
-            timestamps=[[0.0, 3.2]] if outcome == "FAKE" else [],
-            frames=[{"index": number * 10, "time": number * 0.4} for number in range(faces)],
+            timestamps=stretches,
+            frames=[{"index": number * 10, "time": number * 0.4} for number in range(frames)],
             **{
                 "settings": SETTINGS,
                 "facts": FACTS,

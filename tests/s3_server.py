@@ -7,6 +7,8 @@ Any credentials will do.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 import os
 import signal
 import socket
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -227,6 +230,23 @@ class BadProxy:
                 self._open.discard(connection)
 
 
+class CheckSums:
+    """WSGI application that refuses what does not hash to the SHA-256 that goes with it, as S3 does and moto not."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        announced = environ.get("HTTP_X_AMZ_CHECKSUM_SHA256")
+        if environ["REQUEST_METHOD"] == "PUT" and announced:
+            content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            if b64encode(hashlib.sha256(content).digest()).decode() != announced:
+                start_response("400 Bad Request", [("Content-Type", "application/xml")])
+                return [b"<Error><Code>BadDigest</Code><Message>The checksum did not match.</Message></Error>"]
+            environ["wsgi.input"] = io.BytesIO(content)
+        return self._application(environ, start_response)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run an S3 server in memory, for tests.")
     parser.add_argument("--address", default="127.0.0.1")
@@ -235,8 +255,11 @@ def main() -> None:
     asked = parser.parse_args()
     # moto looks at them before it answers.
     os.environ.update(CREDENTIALS)
+    from moto.moto_server import threaded_moto_server
     from moto.server import ThreadedMotoServer
 
+    made_by_moto = threaded_moto_server.DomainDispatcherApplication
+    threaded_moto_server.DomainDispatcherApplication = lambda make: CheckSums(made_by_moto(make))
     server = ThreadedMotoServer(ip_address=asked.address, port=asked.port, verbose=False)
     server.start()
     S3Server(f"http://{asked.address}:{asked.port}", asked.bucket).client().create_bucket(

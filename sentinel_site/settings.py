@@ -417,6 +417,8 @@ SIMPLE_JWT = {
     "USER_ID_FIELD": "public_id",
     "USER_ID_CLAIM": "sub",
     "SIGNING_KEY": SECRET_KEY,
+    # Which reads what SECRET_KEY_FALLBACKS signed, too.
+    "AUTH_TOKEN_CLASSES": ("accounts.token_keys.AccessToken",),
     "AUTH_HEADER_TYPES": ("Bearer",),
 }
 # Which sites' scripts may call the API; the pages of this one need none.

@@ -306,7 +306,7 @@ def test_one_device_is_logged_out_by_its_owner_only(client: Client, owner: User,
     assert call(client, "DELETE", path, headers=bearer(owner)).status_code == 404
 
 
-@pytest.mark.parametrize("public_id", ["x", "0" * 24, "0" * 25, "%00"])
+@pytest.mark.parametrize("public_id", ["x", "0" * 24, "0" * 25])
 def test_devices_that_are_not_there_are_not_found(client: Client, owner: User, public_id: str) -> None:
     answer = call(client, "DELETE", f"{SESSIONS}{public_id}/", headers=bearer(owner))
     assert answer.status_code == 404

@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, re_path, reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -20,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import SentinelError
 from accounts.models import User
-from media_analysis import custody, evidence, health, retention, selectors, services, streaming
+from media_analysis import clock, custody, evidence, health, retention, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.link_words import link_of
 from media_analysis.models import (
@@ -151,17 +150,19 @@ class AnalysisAdmin(ReadOnlyAdmin):
         "progress",
         "outcome",
         "error_code",
+        "priority",
+        "lane",
         "attempts",
         "worker",
         "detector",
         "created_at",
         "finished_at",
     )
-    list_filter = ("status", "outcome", "error_code", "detector", "created_at")
+    list_filter = ("status", "outcome", "error_code", "priority", "lane", "detector", "created_at")
     search_fields = ("public_id", "media__public_id", "media__original_name", "media__sha256", "media__owner__username")
     list_select_related = ("media",)
     date_hierarchy = "created_at"
-    actions = ("retry",)
+    actions = ("retry", "examine_again")
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -175,6 +176,13 @@ class AnalysisAdmin(ReadOnlyAdmin):
             except SentinelError as error:
                 self.message_user(request, f"{analysis}: {error.text}", messages.ERROR)
         text = ngettext("%(count)d analysis was queued again.", "%(count)d analyses were queued again.", queued)
+        self.message_user(request, text % {"count": queued}, messages.SUCCESS if queued else messages.WARNING)
+
+    @admin.action(description=_("Examine the files again"), permissions=["retry"])
+    def examine_again(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
+        files = Media.objects.filter(pk__in=queryset.values_list("media_id", flat=True)).select_related("owner")
+        queued = sum(services.examine_again(media, requester=media.owner) is not None for media in files)
+        text = ngettext("%(count)d file will be examined again.", "%(count)d files will be examined again.", queued)
         self.message_user(request, text % {"count": queued}, messages.SUCCESS if queued else messages.WARNING)
 
     def change_view(
@@ -259,11 +267,11 @@ class ResumableUploadAdmin(ReadOnlyAdmin):
 class WorkerStateAdmin(ReadOnlyAdmin):
     """The workers, and above them how much there is to do."""
 
-    list_display = ("name", "is_alive", "detector", "detector_version", "started_at", "seen_at")
+    list_display = ("name", "is_alive", "draining", "lanes", "detector", "detector_version", "started_at", "seen_at")
 
     @admin.display(description=_("alive"), boolean=True)
     def is_alive(self, worker: WorkerState) -> bool:
-        return timezone.now() - worker.seen_at < health.ALIVE_FOR
+        return clock.now() - worker.seen_at < health.ALIVE_FOR
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         queue = health.queue_state()

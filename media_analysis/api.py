@@ -314,12 +314,18 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         elsewhere = asked.validated_data
         answer: int = status.HTTP_201_CREATED
         upload_id, url, case = elsewhere.get("upload_id"), elsewhere.get("url"), filled(elsewhere)
+        detector = elsewhere.get("detector", "")
         if (upload_id or url) and request.FILES:
             raise SentinelError(Code.INVALID_FIELD)
         seat = cases.seat_for_file(owner, elsewhere.get("add_to_case", ""))
         if upload_id:
             analysis = resumable.submit_upload(
-                owner=owner, source=source, upload_id=upload_id, idempotency_key=key, case_details=case
+                owner=owner,
+                source=source,
+                upload_id=upload_id,
+                idempotency_key=key,
+                case_details=case,
+                detector=detector,
             )
         elif url:
             cut = Cut(elsewhere["start"], elsewhere["end"]) if "end" in elsewhere else None
@@ -331,7 +337,12 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         else:
             staged = stage_upload(request.FILES.get("file"))
             analysis = services.submit_media(
-                owner=owner, source=source, staged=staged, idempotency_key=key, case_details=case
+                owner=owner,
+                source=source,
+                staged=staged,
+                idempotency_key=key,
+                case_details=case,
+                detector=detector,
             )
         if seat:
             # After a crash in between, the same request with its Idempotency-Key puts it there.
@@ -369,6 +380,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
                     "stage_text": "Judging the faces",
                     "progress": 62,
                     "queue_position": 0,
+                    "served": True,
                     "finished": False,
                 },
                 response_only=True,

@@ -32,6 +32,11 @@ NOT_YOURS = {
 }
 # A certainty that no detector has is never told.
 MOST_CERTAIN = 99.9
+# While a file is examined again, and if that fails, the result that it has stands.
+NOT_PUBLISHED = {
+    "priority": Analysis.Priority.AGAIN,
+    "status__in": [Analysis.Status.QUEUED, Analysis.Status.RUNNING, Analysis.Status.FAILED],
+}
 CHUNK_ROWS = 1000
 
 ANALYSIS_COLUMNS = (
@@ -90,7 +95,7 @@ def get_media(user: User, public_id: str, kind: Media.Kind) -> Media:
 
 def latest_analysis(media: Media) -> Analysis:
     """The analysis that the published answers are about. Raises ``video_not_found`` or ``image_not_found``."""
-    analysis = media.analyses.order_by("-created_at", "-id").first()
+    analysis = media.analyses.exclude(**NOT_PUBLISHED).order_by("-created_at", "-id").first()
     if analysis is None:
         raise SentinelError(NOT_FOUND[Media.Kind(media.kind)])
     return analysis
@@ -133,6 +138,7 @@ def history(user: User) -> dict[str, Any]:
     }
     rows = (
         Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True)
+        .exclude(**NOT_PUBLISHED)
         # Of several analyses of one file the latest comes last, and stays.
         .order_by("media__created_at", "media_id", "created_at", "id")
         .values("id", "media_id", *ANALYSIS_COLUMNS, *(f"media__{name}" for name in MEDIA_COLUMNS))

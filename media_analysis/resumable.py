@@ -155,6 +155,7 @@ def submit_upload(
     upload_id: str,
     idempotency_key: str = "",
     case_details: Mapping[str, Any] | None = None,
+    detector: str = "",
 ) -> Analysis:
     """Have a finished upload examined. The file gets the upload's id, so asking again gives the same analysis.
 
@@ -175,6 +176,7 @@ def submit_upload(
                         idempotency_key=idempotency_key,
                         case_details=case_details,
                         media_id=upload_id,
+                        detector=detector,
                     )
                 finally:
                     staged.path.unlink(missing_ok=True)

@@ -90,7 +90,7 @@ def place(
         "wanted_detector": detector,
         "priority": priority,
         "requester": owner,
-        "turn": max(_turn_now(lane, priority), _last_turn(owner, lane, priority) + 1),
+        "turn": max(_turn_now(lane, priority), last_turn(owner, lane, priority) + 1),
         "queued_at": timezone.now(),
     }
 
@@ -195,9 +195,11 @@ def _turn_now(lane: str, priority: Analysis.Priority) -> int:
     return 0
 
 
-def _last_turn(owner: User, lane: str, priority: Analysis.Priority) -> int:
+def last_turn(requester: User, lane: str, priority: int) -> int:
     """The latest turn that this user ever had; -1 without any."""
-    return max(_first_turn(Analysis.objects.filter(requester=owner, lane=lane, priority=priority), "-turn"), default=-1)
+    return max(
+        _first_turn(Analysis.objects.filter(requester=requester, lane=lane, priority=priority), "-turn"), default=-1
+    )
 
 
 def _first_turn(rows: QuerySet[Analysis], order: str) -> Iterable[int]:

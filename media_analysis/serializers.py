@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.ids import PUBLIC_ID_PATTERN
-from media_analysis import scheduling
+from media_analysis import health, scheduling
 from media_analysis.case_details import case_of
 from media_analysis.case_serializers import CaseDetailsInput, CaseOutput
 from media_analysis.feedback import MAX_COMMENT_LENGTH
@@ -80,6 +80,18 @@ class IntakeInput(CaseDetailsInput):
         allow_blank=True,
         help_text="An open case of which you are owner or examiner: the file is put into it.",
     )
+    detector = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=64,
+        help_text="Which of the detectors that this site offers shall examine a file or upload; without it, the site's "
+        "own. Not with a link.",
+    )
+
+    def validate_detector(self, value: str) -> str:
+        if value and value not in scheduling.offered_detectors():
+            raise serializers.ValidationError(_("This detector is not offered here."))
+        return value
 
 
 class UploadInput(IntakeInput):
@@ -109,6 +121,8 @@ class ReferenceInput(IntakeInput):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("start" in attrs) != ("end" in attrs) or ("start" in attrs and "url" not in attrs):
             raise serializers.ValidationError({"start": [_("A part of a link has a start and an end.")]})
+        if attrs.get("detector") and "url" in attrs:
+            raise serializers.ValidationError({"detector": [_("A detector can be chosen for a file, not for a link.")]})
         if "upload_id" in attrs and "url" in attrs:
             raise serializers.ValidationError(_("Give a file, an upload or a link: one of them."))
         return attrs
@@ -280,16 +294,24 @@ class ProgressOutput(serializers.ModelSerializer[Analysis]):
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
     stage_text = serializers.CharField(source="get_stage_display", help_text="The stage in words.")
-    queue_position = serializers.SerializerMethodField(help_text="How many analyses are before this one.")
+    queue_position = serializers.SerializerMethodField(
+        help_text="How many analyses will be examined before this one, if no others come."
+    )
+    served = serializers.SerializerMethodField(
+        help_text="False while it waits and no worker is running that could examine it."
+    )
     finished = serializers.BooleanField(source="is_finished", help_text="Whether the status will not change any more.")
 
     class Meta:
         model = Analysis
-        fields = ("id", "status", "stage", "stage_text", "progress", "queue_position", "finished")
+        fields = ("id", "status", "stage", "stage_text", "progress", "queue_position", "served", "finished")
         extra_kwargs = ANALYSIS_HELP
 
     def get_queue_position(self, analysis: Analysis) -> int:
         return scheduling.position(analysis)
+
+    def get_served(self, analysis: Analysis) -> bool:
+        return analysis.status != Analysis.Status.QUEUED or not analysis.lane or health.is_served(analysis)
 
 
 class AnalysisSummaryOutput(serializers.ModelSerializer[Analysis]):

@@ -45,6 +45,8 @@ DATABASE_PATIENCE_SECONDS = 600.0
 OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR, Code.FILE_DAMAGED}
 # Races that one claim may lose in a row before the worker waits for the next message.
 CLAIM_ROUNDS = 5
+# Of requests of one user at the same moment, so many are told apart for sure.
+TURN_ROUNDS = 8
 
 _heartbeats = clock.StandstillWatch[tuple[int, str]]()
 
@@ -153,15 +155,16 @@ def enqueue(analysis: Analysis) -> None:
 
 def _take_turns(analysis: Analysis) -> None:
     """Of analyses that were asked for at the same moment, each took the same turn: the later ones move on."""
-    twins = Analysis.objects.filter(
-        requester_id=analysis.requester_id,
-        lane=analysis.lane,
-        priority=analysis.priority,
-        turn=analysis.turn,
-        status=Analysis.Status.QUEUED,
-    )
-    if analysis.requester_id and (before := twins.filter(pk__lt=analysis.pk).count()):
-        twins.filter(pk=analysis.pk).update(turn=F("turn") + before)
+    if analysis.requester is None:
+        return
+    waiting = Analysis.objects.filter(status=Analysis.Status.QUEUED)
+    share: dict[str, Any] = {"requester": analysis.requester, "lane": analysis.lane, "priority": analysis.priority}
+    for _ in range(TURN_ROUNDS):
+        if not waiting.filter(**share, turn=analysis.turn, pk__lt=analysis.pk).exists():
+            return
+        free = scheduling.last_turn(**share) + 1
+        waiting.filter(pk=analysis.pk, turn=analysis.turn).update(turn=free)
+        analysis.turn = free
 
 
 def claim_next(ability: scheduling.Ability | None = None) -> Analysis | None:

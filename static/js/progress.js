@@ -32,7 +32,8 @@ export class Progress {
     this.spokenQuarter = 0;
   }
 
-  // `state`: status, stage, progress, position in the queue, secondsLeft (null where nobody knows).
+  // `state`: status, stage, progress, position in the queue, secondsLeft (null where nobody knows), served (whether
+  // anybody can examine it).
   show(state) {
     this.bar.value = state.progress;
     this.percent.textContent = wholeNumber.format(state.progress);
@@ -51,6 +52,7 @@ export class Progress {
 
   positionText(state) {
     if (state.status !== "queued" || state.stage === "fetching") return "";
+    if (state.served === false) return this.texts.textUnserved;
     if (!state.position) return this.texts.textNext;
     return this.texts.textPosition.replace("{count}", wholeNumber.format(state.position));
   }

@@ -1,0 +1,279 @@
+"""Which analysis is examined next: by priority, in turns of its users, and nobody for ever last."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from media_analysis import estimates, mobile_selectors, scheduling, services
+from media_analysis.models import Analysis, Media, Submission, WorkerState
+from media_analysis.scheduling import Ability
+from tests.conftest import make_user
+from tests.media_analysis.factories import make_analysis, make_done, make_media
+from tests.media_analysis.test_submit import upload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PERSON, BATCH, AGAIN = Analysis.Priority.PERSON, Analysis.Priority.BATCH, Analysis.Priority.AGAIN
+HERE = Ability(("default",), "tiny-test")
+
+
+@pytest.fixture(autouse=True)
+def _no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is taken for having waited longest, unless a test says so."""
+    monkeypatch.setattr(random, "randrange", lambda _sides: 1)
+
+
+@pytest.fixture
+def longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "randrange", lambda _sides: 0)
+
+
+def ask(owner: User, source: str = Submission.Source.WEB, **options: Any) -> Analysis:
+    """As if a file came in now."""
+    media = Media(owner=owner, kind="video", size=1, width=1, height=1, file="media/x/original")
+    media.save()
+    return Analysis.objects.create(media=media, **scheduling.place(owner, source, **options))
+
+
+def take(ability: Ability = HERE) -> Analysis:
+    claimed = services.claim_next(ability)
+    assert claimed is not None
+    return claimed
+
+
+def end(analysis: Analysis) -> None:
+    Analysis.objects.filter(pk=analysis.pk).update(status=Analysis.Status.DONE, finished_at=timezone.now())
+
+
+def work_off() -> Iterator[Analysis]:
+    """What one worker does, one after the other."""
+    while (claimed := services.claim_next(HERE)) is not None:
+        yield claimed
+        end(claimed)
+
+
+def test_one_of_another_user_comes_before_five_hundred_of_one(owner: User, stranger: User) -> None:
+    for _ in range(40):
+        ask(owner)
+    running = take()
+    single = ask(stranger)
+    assert scheduling.position(single) == 1
+    end(running)
+    assert take() == single
+
+
+def test_users_take_turns_however_many_files_each_has(owner: User, stranger: User) -> None:
+    third = make_user("third")
+    for user, count in ((owner, 4), (stranger, 2), (third, 1)):
+        for _ in range(count):
+            ask(user, priority=BATCH)
+    names = [claimed.media.owner.username for claimed in work_off()]
+    assert names == ["owner", "stranger", "third", "owner", "stranger", "owner", "owner"]
+
+
+def test_who_was_served_lately_does_not_go_first_again(owner: User, stranger: User) -> None:
+    for _ in range(4):
+        ask(owner)
+    served = []
+    for _ in range(6):
+        # The stranger sends the next file only when the last one is through, and so has never more than one waiting.
+        if not Analysis.objects.filter(media__owner=stranger, status="queued").exists():
+            ask(stranger)
+        claimed = take()
+        served.append(claimed.media.owner.username)
+        end(claimed)
+    assert served.count("owner") == served.count("stranger") == 3
+
+
+def test_a_person_comes_before_a_batch_and_both_before_what_is_examined_again(owner: User, stranger: User) -> None:
+    again = services.examine_again(make_done(owner).media, requester=owner)
+    batch = ask(owner, Submission.Source.BOT)
+    person = ask(stranger)
+    assert [(claimed.pk, claimed.priority) for claimed in work_off()] == [
+        (person.pk, PERSON),
+        (batch.pk, BATCH),
+        (again.pk if again else 0, AGAIN),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "priority"),
+    [("web", PERSON), ("api", PERSON), ("link", PERSON), ("bot", BATCH), ("command", BATCH)],
+)
+def test_the_way_in_and_how_many_wait_decide_whether_it_is_a_batch(
+    owner: User, source: str, priority: Analysis.Priority
+) -> None:
+    asked = [ask(owner, source) for _ in range(7)]
+    expected = [priority] * 5 + [BATCH] * 2 if priority == PERSON else [BATCH] * 7
+    assert [analysis.priority for analysis in asked] == expected
+
+
+def test_what_has_waited_longest_goes_first_once_in_eight(owner: User, stranger: User, longest_first: None) -> None:
+    old = ask(owner, priority=AGAIN)
+    Analysis.objects.filter(pk=old.pk).update(queued_at=timezone.now() - timedelta(hours=1))
+    ask(stranger)
+    assert take() == old
+
+
+def test_nothing_starves_while_others_keep_coming(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    lot = random.Random(7)
+    monkeypatch.setattr(random, "randrange", lot.randrange)
+    old = ask(owner, priority=AGAIN)
+    for number in range(100):
+        # Another person, who has never been served, for every file that is done.
+        ask(make_user(f"person{number}"))
+        claimed = take()
+        end(claimed)
+        if claimed == old:
+            return
+    pytest.fail("it was never taken")
+
+
+def test_the_place_that_is_told_is_the_place_that_it_has(owner: User, stranger: User) -> None:
+    for _ in range(7):
+        ask(owner)
+    mine = [ask(stranger), ask(stranger)]
+    again = ask(owner, priority=AGAIN)
+    told = {analysis.pk: scheduling.position(analysis) for analysis in Analysis.objects.all()}
+    real = {claimed.pk: place for place, claimed in enumerate(work_off())}
+    assert told == real
+    assert told[mine[0].pk] == 1
+    assert told[again.pk] == 9
+
+
+def test_who_is_behind_younger_ones_is_told_of_those_that_overtake(owner: User, stranger: User) -> None:
+    """An older one with a lower priority may be taken for its age, once for every seven that are before both."""
+    for _ in range(3):
+        ask(stranger, priority=AGAIN)
+    people = [ask(make_user(f"person{number}")) for number in range(15)]
+    assert scheduling.position(people[6]) == 6
+    assert scheduling.position(people[7]) == 8
+    assert scheduling.position(people[14]) == 16
+
+
+def test_files_that_come_in_at_the_same_moment_take_turns_of_their_own(owner: User, stranger: User) -> None:
+    twins = [ask(owner) for _ in range(4)]
+    Analysis.objects.update(turn=twins[0].turn)
+    for analysis in Analysis.objects.order_by("pk"):
+        services.enqueue(analysis)
+    assert sorted(Analysis.objects.values_list("turn", flat=True)) == [0, 1, 2, 3]
+
+
+def test_many_workers_at_once_take_each_analysis_once(owner: User, stranger: User) -> None:
+    for user in (owner, stranger):
+        for _ in range(8):
+            ask(user)
+
+    def work(_number: int) -> list[int]:
+        taken = []
+        try:
+            while (claimed := services.claim_next(HERE)) is not None:
+                taken.append(claimed.pk)
+        finally:
+            connection.close()
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [pk for pks in pool.map(work, range(4)) for pk in pks]
+    assert sorted(taken) == sorted(Analysis.objects.values_list("pk", flat=True))
+
+
+def test_a_worker_takes_only_what_it_can_do(owner: User, settings: Any) -> None:
+    settings.SENTINEL_OFFERED_DETECTORS = ["large:gpu", "small"]
+    large, small, whichever = ask(owner, detector="large"), ask(owner, detector="small"), ask(owner)
+    assert (large.lane, small.lane, whichever.lane) == ("gpu", "default", "default")
+    assert services.claim_next(Ability(("default",), "other")) == whichever
+    assert services.claim_next(Ability(("default",), "other")) is None
+    assert services.claim_next(Ability(("gpu",), "small")) is None
+    assert take(Ability(("default", "gpu"), "large")) == large
+    assert take(Ability(("default",), "small")) == small
+    with pytest.raises(KeyError):
+        scheduling.place(owner, detector="unknown")
+
+
+def test_a_file_that_is_still_fetched_is_nobodys_to_take(owner: User) -> None:
+    fetching = make_analysis(owner, stage="fetching", lane="")
+    assert services.claim_next(HERE) is None
+    assert scheduling.position(fetching) == 0
+    # Also if its row says otherwise, as one that was written before there were lanes.
+    Analysis.objects.update(lane="default")
+    assert services.claim_next(HERE) is None
+
+
+def test_a_detector_can_be_asked_for_if_it_is_offered(as_owner: Client, clip: Any, settings: Any) -> None:
+    settings.SENTINEL_OFFERED_DETECTORS = ["large:gpu"]
+    with clip.open("rb") as file:
+        refused = as_owner.post("/api/v1/analyses/", {"file": file, "detector": "unknown"})
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_field")
+    with clip.open("rb") as file:
+        answer = as_owner.post("/api/v1/analyses/", {"file": file, "detector": "large"})
+    assert answer.status_code == 201
+    analysis = Analysis.objects.get()
+    assert (analysis.lane, analysis.wanted_detector) == ("gpu", "large")
+    link = as_owner.post(
+        "/api/v1/analyses/", {"url": "https://example.org/a.mp4", "detector": "large"}, "application/json"
+    )
+    assert link.json()["error"] == "invalid_field"
+
+
+def said_on(client: Client, page: str) -> str:
+    """Where it stands in the queue, by the page that says so."""
+    return client.get(page).content.decode().split("data-position>")[1].split("</span>")[0]
+
+
+def test_who_waits_in_vain_is_told(as_owner: Client, clip: Any) -> None:
+    upload(as_owner, clip)
+    analysis = Analysis.objects.get()
+    page, progress = f"/analyses/{analysis.public_id}/", f"/api/v1/analyses/{analysis.public_id}/progress/"
+    assert "is not running right now" in said_on(as_owner, page)
+    assert as_owner.get(progress).json()["served"] is False
+    assert estimates.outlooks([analysis.pk], [])[analysis.pk] == estimates.Outlook(0, None, served=False)
+    WorkerState.objects.create(name="host:1", lanes=["default"], detector="tiny-test")
+    assert "It is next." in said_on(as_owner, page)
+    assert as_owner.get(progress).json()["served"] is True
+
+
+def test_looking_ahead_goes_by_the_order(owner: User, stranger: User) -> None:
+    now = timezone.now()
+    for _ in range(3):
+        make_done(owner, started_at=now - timedelta(seconds=4), finished_at=now)
+    for _ in range(3):
+        ask(owner)
+    single = ask(stranger)
+    take()
+    found = estimates.outlooks(Analysis.objects.values_list("pk", flat=True), [HERE])
+    assert len(found) == 4
+    assert found[single.pk].position == 1
+    assert found[single.pk].seconds_left == pytest.approx(8, abs=0.5)
+
+
+def test_a_file_is_examined_again_beside_the_result_that_it_has(as_admin: Client, owner: User) -> None:
+    done = make_done(owner, announced_at=timezone.now())
+    answer = as_admin.post(
+        "/admin/media_analysis/analysis/", {"action": "examine_again", "_selected_action": [done.pk]}, follow=True
+    )
+    assert "1 file will be examined again." in answer.content.decode()
+    again = Analysis.objects.exclude(pk=done.pk).get()
+    assert (again.status, again.priority, again.media_id) == ("queued", AGAIN, done.media_id)
+    assert services.examine_again(done.media, requester=owner) is None
+    # Until there is a new result, apps see the old one; and nobody is notified of it.
+    assert mobile_selectors.latest_analysis(done.media) == done
+    assert len(mobile_selectors.history(owner)["vdata"]) == 1
+    assert again.announced_at is not None
+    done.refresh_from_db()
+    assert done.status == "done"
+
+
+def test_a_deleted_file_is_not_examined_again(owner: User) -> None:
+    assert services.examine_again(make_media(owner, deleted_at=timezone.now()), requester=owner) is None
+    assert not Analysis.objects.exists()

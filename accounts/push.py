@@ -66,14 +66,24 @@ def register(user: User, *, endpoint: str, p256dh: str, auth: str, name: str = "
         if others.count() >= DEVICES_A_USER:
             text = _("There are %(number)s devices already. Remove one first.") % {"number": DEVICES_A_USER}
             raise SentinelError(Code.INVALID_FIELD, errors={"endpoint": [str(text)]})
-        return PushDevice.objects.update_or_create(
+        device, is_new = PushDevice.objects.update_or_create(
             user=user, endpoint=endpoint, defaults={"p256dh": p256dh, "auth": auth, "name": name}
         )
+        # Where nothing is locked, others may have come at the same time.
+        if is_new and PushDevice.objects.filter(user=user).count() > DEVICES_A_USER:
+            device.delete()
+            raise _too_many()
+    return device, is_new
 
 
 def devices_of(user: User) -> QuerySet[PushDevice]:
     """Newest first."""
     return PushDevice.objects.filter(user=user)
+
+
+def _too_many() -> SentinelError:
+    text = _("There are %(number)s devices already. Remove one first.") % {"number": DEVICES_A_USER}
+    return SentinelError(Code.INVALID_FIELD, errors={"endpoint": [str(text)]})
 
 
 def _decode(text: str) -> bytes:

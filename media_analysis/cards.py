@@ -30,6 +30,8 @@ def publish(analysis: Analysis, *, by: User) -> ResultCard:
         raise SentinelError(Code.NOT_FINISHED)
     if card := card_of(analysis):
         return card
+    if not Analysis.objects.filter(pk=analysis.pk, media__deleted_at__isnull=True).exists():
+        raise SentinelError(Code.NOT_FOUND)
     try:
         with transaction.atomic():
             public_id = new_public_id()

@@ -180,6 +180,18 @@ def _written_of(events: Sequence[CustodyEvent]) -> list[CustodyEvent]:
     return [event for event in events if (event.media_id, event.number, event.digest) in known]
 
 
+def make_up(
+    media_id: str, event: Event, *, key: str = "analysis", actor: User | None = None, **details: str | int
+) -> None:
+    """Record an event unless the chain tells of one with the same detail named `key`.
+
+    For what may have been recorded before, or not, by a process that was killed where transactions mean nothing.
+    """
+    told = events_of(media_id).filter(event=event).values_list("details", flat=True)
+    if not any(details.get(key) == known.get(key) for known in told):
+        record(media_id, event, actor=actor, **details)
+
+
 def look(results: Mapping[str, str], *, actor: User, what: What) -> list[CustodyEvent]:
     """Note that somebody looks at results: of each file, by its public id, the public id of the analysis.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
 from media_analysis import (
@@ -21,6 +21,7 @@ from media_analysis import (
     deliveries,
     downloads,
     evidence,
+    half_made,
     health,
     links,
     live,
@@ -209,3 +210,5 @@ def sweep_expired() -> None:
     resumable.sweep_uploads()
     health.sweep_workers()
     retention.apply()
+    if not connection.features.supports_transactions:
+        half_made.repair()

@@ -108,10 +108,12 @@ def submit_link(
                 cut_end=cut.end if cut else None,
                 claims=_clean_claims(claims or {}),
             )
+            received: dict[str, str | int] = {"source": str(source), "link": link.url, "analysis": analysis_id}
+            custody.record(media_id, custody.Event.RECEIVED, actor=owner, **received)
+            # The last row: without it the link was never accepted, where transactions mean nothing.
             analysis = Analysis.objects.create(
                 public_id=analysis_id, media=media, stage=Analysis.Stage.FETCHING, lane=""
             )
-            custody.record(media_id, custody.Event.RECEIVED, actor=owner, source=str(source), link=link.url)
     except BaseException as error:
         # Where transactions mean nothing, what was written and spent has to be undone by hand.
         Media.objects.filter(public_id=media_id, file="").delete()
@@ -398,7 +400,7 @@ def _submitted_before(owner: User, idempotency_key: str, link: Link) -> Analysis
     source = LinkSource.objects.filter(media=submission.media).first()
     if source is None or link.key not in {source.key, source.canonical_key}:
         raise SentinelError(Code.KEY_REUSED)
-    return submission.media.analyses.select_related("media").order_by("created_at").first()
+    return services.first_analysis(submission.media)
 
 
 def _note_again(

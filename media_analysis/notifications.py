@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
+from media_analysis import custody
 from media_analysis.models import Analysis, Delivery, Notification
 from media_analysis.wording import verdict_text
 
@@ -71,10 +73,25 @@ def _send(notification: Notification) -> None:
 
 def announce_missed() -> int:
     """Make up for notifications that a kill or a lost database came before; returns how many."""
-    missed = list(_announceable().filter(announced_at__isnull=True).values_list("pk", flat=True)[:100])
-    for pk in missed:
-        announce(pk)
+    missed = list(_announceable().filter(announced_at__isnull=True)[:100])
+    for analysis in missed:
+        _complete_log(analysis)
+        announce(analysis.pk)
     return len(missed)
+
+
+def _complete_log(analysis: Analysis) -> None:
+    """Where transactions mean nothing, a kill may have come between the end of an analysis and its log."""
+    if connection.features.supports_transactions:
+        return
+    media_id, public_id = analysis.media.public_id, analysis.public_id
+    if analysis.status == Analysis.Status.DONE:
+        detector = f"{analysis.detector} {analysis.detector_version}"
+        custody.make_up(
+            media_id, custody.Event.ANALYSED, analysis=public_id, outcome=analysis.outcome, detector=detector
+        )
+    else:
+        custody.make_up(media_id, custody.Event.FAILED, analysis=public_id, error=analysis.error_code)
 
 
 def notifications_of(user: User) -> QuerySet[Notification]:

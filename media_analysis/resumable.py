@@ -103,6 +103,10 @@ def begin_upload(*, owner: User, size: int, metadata: str = "") -> ResumableUplo
             size=size,
             expires_at=timezone.now() + timedelta(hours=settings.SENTINEL_UPLOAD_EXPIRY_HOURS),
         )
+        # Where nothing is locked, others may have come at the same time.
+        if _open(owner).count() > settings.SENTINEL_MAX_UPLOADS:
+            upload.delete()
+            raise SentinelError(Code.TOO_MANY_UPLOADS)
     try:
         with _told_as_full():
             folder().mkdir(mode=0o700, exist_ok=True)

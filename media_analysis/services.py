@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
+from time import monotonic, sleep
 from typing import Any
 
 from django.conf import settings
@@ -41,6 +42,10 @@ RESULT_FIELDS = (
 
 # So long a worker keeps a result that it cannot write because the database is away.
 DATABASE_PATIENCE_SECONDS = 600.0
+# A deletion that takes so long was interrupted.
+INTERRUPTED_AFTER = timedelta(minutes=1)
+# A submission's rows follow each other within milliseconds, where no transaction shows them all at once.
+WRITTEN_DOWN_WITHIN_SECONDS = 2.0
 # Failures of ours, not of the file: what was spent on them is given back.
 OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR, Code.FILE_DAMAGED}
 # Races that one claim may lose in a row before the worker waits for the next message.
@@ -101,10 +106,12 @@ def submit_media(
             )
             if case_details and any(case_details.values()):
                 CaseDetails.objects.create(submission=submission, **case_details)
+            received: dict[str, str | int] = {"source": str(source), "size": staged.size, "analysis": analysis_id}
+            custody.record(media_id, custody.Event.RECEIVED, actor=owner, **received)
+            custody.record(media_id, custody.Event.HASHED, sha256=staged.sha256, md5=staged.md5)
+            # The last row: without it the file was never accepted, where transactions mean nothing.
             waiting = scheduling.place(owner, source, detector=detector)
             analysis = Analysis.objects.create(public_id=analysis_id, media=media, **waiting)
-            custody.record(media_id, custody.Event.RECEIVED, actor=owner, source=str(source), size=staged.size)
-            custody.record(media_id, custody.Event.HASHED, sha256=staged.sha256, md5=staged.md5)
             # Robust: the analysis is accepted now, and workers look for what no message told them of.
             transaction.on_commit(lambda: enqueue(analysis), robust=True)
     except BaseException as error:
@@ -138,7 +145,16 @@ def _submitted_before(owner: User, idempotency_key: str, staged: StagedFile) -> 
         return None
     if submission.media.sha256 != staged.sha256:
         raise SentinelError(Code.KEY_REUSED)
-    return submission.media.analyses.order_by("created_at").first()
+    return first_analysis(submission.media)
+
+
+def first_analysis(media: Media) -> Analysis | None:
+    """What a file was submitted for; of one that another request is writing down just now, as soon as it is there."""
+    end = monotonic() + WRITTEN_DOWN_WITHIN_SECONDS
+    analyses = media.analyses.select_related("media").order_by("created_at")
+    while (analysis := analyses.first()) is None and monotonic() < end:
+        sleep(0.05)
+    return analysis
 
 
 def daily_limit_reached(owner: User) -> SentinelError:
@@ -281,7 +297,11 @@ def adopt_result(analysis: Analysis, earlier: Analysis) -> bool:
         return False
     limits.give_back(analysis.public_id)
     custody.record(
-        analysis.media.public_id, custody.Event.ANALYSED, analysis=analysis.public_id, result_of=earlier.public_id
+        analysis.media.public_id,
+        custody.Event.ANALYSED,
+        analysis=analysis.public_id,
+        outcome=earlier.outcome,
+        result_of=earlier.public_id,
     )
     analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
     return True
@@ -388,6 +408,8 @@ def delete_media(media: Media, *, actor: User | None = None, rule: str = "") -> 
         if Media.objects.filter(pk=media.pk, deleted_at__isnull=True).update(deleted_at=now):
             why = {"rule": rule} if rule else {}
             custody.record(media.public_id, custody.Event.DELETED, actor=actor, sha256=media.sha256, **why)
+        elif media.deleted_at and media.deleted_at < now - INTERRUPTED_AFTER:
+            custody.make_up(media.public_id, custody.Event.DELETED, sha256=media.sha256)
     receipt, _ = DeletionReceipt.objects.get_or_create(
         media_public_id=media.public_id,
         defaults={
@@ -430,7 +452,7 @@ def requeue_stalled() -> int:
 
 def complete_deletions() -> int:
     """Finish deletions that were interrupted; returns how many."""
-    before = timezone.now() - timedelta(minutes=1)
+    before = timezone.now() - INTERRUPTED_AFTER
     interrupted = list(Media.objects.filter(deleted_at__lt=before))
     for media in interrupted:
         delete_media(media)

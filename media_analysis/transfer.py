@@ -9,6 +9,10 @@ from media_analysis import custody
 from media_analysis.models import DeletionReceipt, Media, Notification, Submission
 
 
+class _MovedMeanwhile(Exception):
+    """By another process."""
+
+
 def move_media(giver: User, taker: User) -> int:
     """Give somebody all files of another, with their examinations and whatever else hangs on them.
 
@@ -17,10 +21,16 @@ def move_media(giver: User, taker: User) -> int:
     """
     moved = 0
     for media in Media.objects.filter(owner=giver):
-        with transaction.atomic():
-            if not Media.objects.filter(pk=media.pk, owner=giver).update(owner=taker):
-                continue
-            custody.record(media.public_id, custody.Event.HANDED_OVER, actor=taker, giver=giver.public_id)
+        try:
+            with transaction.atomic():
+                # Told first, so that no file moves without a word, wherever this breaks off.
+                custody.make_up(
+                    media.public_id, custody.Event.HANDED_OVER, key="giver", actor=taker, giver=giver.public_id
+                )
+                if not Media.objects.filter(pk=media.pk, owner=giver).update(owner=taker):
+                    raise _MovedMeanwhile
+        except _MovedMeanwhile:
+            continue
         moved += 1
     for submission in Submission.objects.filter(submitted_by=giver):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -82,7 +83,7 @@ class SQLInsertCompiler(_Compiler, compiler.SQLInsertCompiler):
         times = [field.attname for field in self.query.fields if isinstance(field, DateTimeField)]
         for made in self.query.objs:
             for name in times:
-                if (moment := getattr(made, name)) is not None:
+                if isinstance(moment := getattr(made, name), datetime):
                     setattr(made, name, moment.replace(microsecond=moment.microsecond // 1000 * 1000))
         return answer
 

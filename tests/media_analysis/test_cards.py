@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
@@ -40,7 +40,8 @@ def test_of_two_at_once_the_slower_gets_the_card_of_the_faster(owner: User, monk
     monkeypatch.setattr(cards, "card_of", lambda _analysis: next(answers))
     assert cards.publish(analysis, by=owner) == first
     assert ResultCard.objects.count() == 1
-    assert told(analysis) == ["shared"]
+    # Where transactions mean nothing, the log may say it once too often, never once too little.
+    assert told(analysis) == ["shared"] * (1 if connection.features.supports_transactions else 2)
 
 
 def test_what_was_taken_back_is_gone_and_shared_again_has_a_new_address(owner: User) -> None:

@@ -172,7 +172,7 @@ class PasskeyForm(forms.Form):
     name = forms.CharField(max_length=60, required=False)
 
 
-class ChangePasswordForm(PasswordChangeForm):  # type: ignore[type-arg]
+class ChangePasswordForm(PasswordChangeForm):
     """A wrong old password counts as a failed log-in: a stolen session is no place to guess."""
 
     def __init__(self, *args: Any, confirm: Callable[[str], bool], **kwargs: Any) -> None:

@@ -344,7 +344,7 @@ class SetNewPasswordView(auth.PasswordResetConfirmView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
-        security_log.record(self.user, security_log.Event.PASSWORD_CHANGED, request=self.request)  # type: ignore[attr-defined]
+        security_log.record(self.user, security_log.Event.PASSWORD_CHANGED, request=self.request)
         return response
 
 

@@ -137,7 +137,8 @@ def confirm(request: HttpRequest) -> None:
 
 def is_confirmed(request: HttpRequest) -> bool:
     """Whether the owner has shown within :data:`CONFIRMED_SECONDS` that it is them."""
-    return 0 <= time.time() - request.session.get(CONFIRMED, 0) < CONFIRMED_SECONDS
+    since: int = request.session.get(CONFIRMED, 0)
+    return 0 <= time.time() - since < CONFIRMED_SECONDS
 
 
 def forget_ended() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,7 +180,8 @@ def test_a_challenge_works_once_for_one_purpose_and_not_long(
     assert home.post(LOG_IN, {"credential": credential})["Location"].startswith("/accounts/confirm/")
     credential = key.sign(client.post(LOG_IN_OPTIONS).json())
     now = time.time()
-    monkeypatch.setattr(passkeys.time, "time", lambda: now + passkeys.CHALLENGE_SECONDS)
+    later = SimpleNamespace(time=lambda: now + passkeys.CHALLENGE_SECONDS)
+    monkeypatch.setattr("accounts.passkeys.time", later)
     assert client.post(LOG_IN, {"credential": credential})["Location"].startswith("/accounts/login/")
     assert not is_in(client)
 
@@ -214,7 +216,8 @@ def test_a_broken_part_of_an_answer_is_refused_and_nothing_breaks(key: SoftwareK
     client = at_home()
     real = json.loads(key.sign(client.post(LOG_IN_OPTIONS).json()))
     for name in real["response"]:
-        for value in (None, 5, "", "AAAA", [], {}):
+        values: list[Any] = [None, 5, "", "AAAA", [], {}]
+        for value in values:
             client.post(LOG_IN_OPTIONS)
             broken = {**real, "response": {**real["response"], name: value}}
             assert client.post(LOG_IN, {"credential": json.dumps(broken)})["Location"].startswith("/accounts/login/")

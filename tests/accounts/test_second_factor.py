@@ -6,6 +6,7 @@ import base64
 import re
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ CREDENTIALS = {"username": "owner", "password": PASSWORD}
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that codes are made of, in seconds; it stands still."""
     now = [time.time()]
-    monkeypatch.setattr(second_factor.time, "time", lambda: now[0])
+    for module in ("second_factor", "security_views"):
+        monkeypatch.setattr(f"accounts.{module}.time", SimpleNamespace(time=lambda: now[0]))
     return now
 
 

@@ -15,7 +15,7 @@ from django_q.signing import BadSignature, SignedPackage
 
 from accounts import second_factor, tokens
 from accounts.models import SecondFactor, User
-from accounts.token_keys import AccessToken, RotatingBackend
+from accounts.token_keys import AccessToken, RefreshToken, RotatingBackend
 from media_analysis import services
 from media_analysis.models import Analysis
 from media_analysis.queue_messages import RUN_NEXT, DatabaseBroker
@@ -40,7 +40,7 @@ def change_key(settings: Any, old_key: str, monkeypatch: pytest.MonkeyPatch) -> 
         settings.SECRET_KEY = NEW_KEY
         settings.SECRET_KEY_FALLBACKS = [old_key] if keeping else []
         backend = RotatingBackend("HS256", NEW_KEY)
-        for token_class in (AccessToken, tokens.RefreshToken, tokens._UsedOrNot):
+        for token_class in (AccessToken, RefreshToken, tokens._UsedOrNot):
             monkeypatch.setattr(token_class, "_token_backend", backend)
         monkeypatch.setattr(Conf, "SECRET_KEY", NEW_KEY)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.auth import update_session_auth_hash
 from drf_spectacular.utils import extend_schema
-from rest_framework import parsers, status
+from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import AllowAny, BasePermission
@@ -21,6 +21,7 @@ from accounts.authentication import SessionAuthentication, TokenAuthentication
 from accounts.errors import Code, SentinelError
 from accounts.forms import WRONG_PASSWORD
 from accounts.models import AppSession, User
+from accounts.parsers import JSONParser
 from accounts.schema import (
     ALWAYS,
     LOCKED_OUT,
@@ -325,7 +326,7 @@ class DeleteAccountView(APIView):
 class PushDevicesView(APIView):
     """Where push messages go."""
 
-    parser_classes = (parsers.JSONParser,)
+    parser_classes = (JSONParser,)
 
     @extend_schema(
         operation_id="push_devices_list",

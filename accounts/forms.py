@@ -12,6 +12,7 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.texts import clean_text, scripts_of
 
 # The codes of "somebody else has this"; the second is what Django's own check says.
 TAKEN = {"already_exists", "unique"}
@@ -58,7 +59,11 @@ class SignUpForm(BaseUserCreationForm[User]):
         self.fields["language"].hide_if_alone()  # type: ignore[attr-defined]
 
     def clean_username(self) -> str:
-        username: str = self.cleaned_data["username"]
+        # As it is looked for at log-in: letters of other widths are the same ones.
+        username: str = User.normalize_username(self.cleaned_data["username"])
+        # An "a" of another script looks like ours: nobody shall pass for somebody else.
+        if len(scripts_of(username)) > 1:
+            raise forms.ValidationError(_("Use letters of one script only."))
         if User.objects.filter(username__iexact=username).exists():
             raise forms.ValidationError(_("This user name is taken."), code="already_exists")
         return username
@@ -93,6 +98,12 @@ class ProfileForm(forms.ModelForm[User]):
         self.fields["language"].hide_if_alone()  # type: ignore[attr-defined]
         self.fields["first_name"].widget.attrs["autocomplete"] = "given-name"
         self.fields["last_name"].widget.attrs["autocomplete"] = "family-name"
+
+    def clean_first_name(self) -> str:
+        return clean_text(self.cleaned_data["first_name"])
+
+    def clean_last_name(self) -> str:
+        return clean_text(self.cleaned_data["last_name"])
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"].lower()

@@ -20,6 +20,7 @@ from accounts import schema, serializers, services
 from accounts.authentication import TokenAuthentication
 from accounts.errors import Code, SentinelError
 from accounts.models import User
+from accounts.parsers import JSONParser
 from accounts.schema import (
     LOCKED_OUT,
     NO_STORE,
@@ -39,7 +40,7 @@ class MobileView(APIView):
 
     authentication_classes: Sequence[type[BaseAuthentication]] = (TokenAuthentication,)
     permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated,)
-    parser_classes = (parsers.JSONParser, parsers.FormParser, parsers.MultiPartParser)
+    parser_classes = (JSONParser, parsers.FormParser, parsers.MultiPartParser)
 
 
 def user_asked_for(request: Request, fields: Any) -> User:

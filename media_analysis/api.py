@@ -30,6 +30,7 @@ from accounts.authentication import TokenAuthentication
 from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
+from accounts.parsers import JSONParser
 from accounts.schema import ALWAYS, WITH_BODY, refusals
 from media_analysis import (
     cases,
@@ -253,7 +254,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         return serializers.AnalysisOutput if self.action == "retrieve" else self.serializer_class
 
     def get_parsers(self) -> list[parsers.BaseParser]:
-        return [parsers.MultiPartParser(), parsers.JSONParser()]
+        return [parsers.MultiPartParser(), JSONParser()]
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

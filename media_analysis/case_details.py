@@ -9,6 +9,7 @@ from django.core.validators import RegexValidator
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
+from accounts.texts import clean_text as clean_text
 from media_analysis.models import Analysis, CaseDetails
 from media_analysis.models.cases import CaseFields
 
@@ -38,31 +39,10 @@ GENDERS = {
     "m": CaseDetails.Gender.MALE,
     **{gender.value: gender for gender in CaseDetails.Gender},
 }
-# Words of the scripts of India are spelled with these two, which join letters or keep them apart.
-JOINERS = "\u200c\u200d"
 
 validate_phone = RegexValidator(
     r"^\+?(?:[ ()./-]*[0-9]){5,20}[ ()./-]*$", _("Enter a telephone number: digits, and + ( ) - . / between them.")
 )
-
-
-def clean_text(text: str, *, lines: bool = False) -> str:
-    """`text` without control and direction-changing characters and outer blanks, in Unicode's composed form.
-
-    Ends of lines stay where there may be several `lines`, and become blanks elsewhere.
-    """
-    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
-    cleaned = "".join(_clean_character(character, lines=lines) for character in text)
-    return cleaned.strip()
-
-
-def _clean_character(character: str, *, lines: bool) -> str:
-    if character == "\n" and lines:
-        return character
-    category = unicodedata.category(character)
-    if character in "\n\t" or category in {"Zs", "Zl", "Zp"}:
-        return " "
-    return "" if category in {"Cc", "Cf"} and character not in JOINERS else character
 
 
 def ascii_digits(text: str) -> str:

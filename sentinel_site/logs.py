@@ -49,6 +49,11 @@ def scrub(text: str) -> str:
     return text
 
 
+def one_line(text: str) -> str:
+    """The same text with ends of lines, and whatever else cannot be seen or turns a line around, spelled out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class Correlate(logging.Filter):
     """Tells each record which request and analysis it is about."""
 
@@ -63,6 +68,11 @@ class LineFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname} {name}{about}: {message}", style="{")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # Before a traceback follows: what somebody sent begins no line of its own.
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         ids = [value for value in (getattr(record, "request_id", ""), getattr(record, "analysis", "")) if value]

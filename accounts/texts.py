@@ -1,0 +1,32 @@
+"""Texts that people write, made fit to be shown to others."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Words of the scripts of India are spelled with these two, which join letters or keep them apart.
+JOINERS = "\u200c\u200d"
+
+
+def clean_text(text: str, *, lines: bool = False) -> str:
+    """`text` without control and direction-changing characters and outer blanks, in Unicode's composed form.
+
+    Ends of lines stay where there may be several `lines`, and become blanks elsewhere.
+    """
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    cleaned = "".join(_clean_character(character, lines=lines) for character in text)
+    return cleaned.strip()
+
+
+def _clean_character(character: str, *, lines: bool) -> str:
+    if character == "\n" and lines:
+        return character
+    category = unicodedata.category(character)
+    if character in "\n\t" or category in {"Zs", "Zl", "Zp"}:
+        return " "
+    return "" if category in {"Cc", "Cf"} and character not in JOINERS else character
+
+
+def scripts_of(name: str) -> set[str]:
+    """The scripts of its letters, as the first word of their Unicode names has them: LATIN, DEVANAGARI, CYRILLIC."""
+    return {unicodedata.name(letter, "UNKNOWN").split()[0] for letter in name if letter.isalpha()}

@@ -7,8 +7,8 @@ of their own, and share PostgreSQL, Redis and S3 storage, which are started for 
 clips go through the real pipeline with the default detector. Most are put into the queue by a process beside the web
 server; the others are uploaded by HTTP while those are under way, each tried under its idempotency key until answered.
 
-Meanwhile, every few seconds, one of the workers' processes is killed with SIGKILL, by turns the whole worker, its main
-process, and one that examines; Redis once, the web server once; and for 30 seconds the network of one worker is
+Meanwhile, every few seconds, one of the workers is killed with SIGKILL, by turns all of it, its main process, and any
+one of its processes, as soon as it has loaded everything, if it takes longer for that; Redis once, the web server once; and for 30 seconds the network of one worker is
 cut. Whatever dies is started anew after a second, as systemd does. At the end `benchmarks.inside.reckon` counts, and
 the exit status is 1 if anything is not exactly once.
 """
@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ import requests
 from benchmarks.clips import make_clips
 from benchmarks.network import Network, network_of
 from tests.postgresql_process import PostgresqlProcess, running_postgresql
+from tests.s3_server import S3Server, running_s3
 from tests.site_process import ROOT, Member, Place, SiteProcess, free_port, wait_until
 
 WEB = 1
@@ -68,9 +68,12 @@ class Host:
     site: SiteProcess
     died_at: float | None = None
     starts: int = 0
+    # Where in the log the present start begins.
+    log_from: int = 0
 
     def start(self) -> None:
         self.starts += 1
+        self.log_from = len(self.log())
         if self.role == "web":
             self.site.launch_web()
         else:
@@ -88,6 +91,13 @@ class Host:
             self.died_at = None
             self.start()
         return False
+
+    def log(self) -> str:
+        return self.site.log(self.role) if (self.site.data / f"{self.role}.log").exists() else ""
+
+    def is_ready(self) -> bool:
+        """Whether, as a worker, it has loaded everything since it was started."""
+        return "Warmed up" in self.log()[self.log_from :]
 
     def family(self) -> list[psutil.Process]:
         process = self.site.processes.get(self.role)
@@ -125,6 +135,7 @@ class Cluster:
     network: Network
     postgresql: PostgresqlProcess
     redis: Redis
+    s3: S3Server
     hosts: list[Host]
     began: float = field(default_factory=time.monotonic)
     happened: list[tuple[float, str]] = field(default_factory=list)
@@ -200,17 +211,17 @@ class Chaos:
         if self.next_kill is None and finished > self.already:
             self.next_kill = now + self.kill_every
         if self.kill_every and self.next_kill and now >= self.next_kill and finished - self.already < self.count:
-            self.next_kill = now + self.kill_every
-            self.kill_worker()
+            self.next_kill = now + (self.kill_every if self.kill_worker() else 0.5)
 
     def is_over(self) -> bool:
         return not self.once and not self.later
 
-    def kill_worker(self) -> None:
+    def kill_worker(self) -> bool:
+        """False if the one whose turn it is is dead or still loading: on a slow machine nothing would ever be done."""
         host = self.cluster.workers[self.kills % len(self.cluster.workers)]
         family = host.family()
-        if not family:
-            return
+        if not family or not host.is_ready():
+            return False
         match self.kills // len(self.cluster.workers) % 3:
             case 0:
                 for process in family:
@@ -224,6 +235,7 @@ class Chaos:
                 what = "one of its processes"
         self.kills += 1
         self.cluster.note(f"killed {host}: {what}")
+        return True
 
     def kill_redis(self) -> None:
         self.cluster.redis.kill()
@@ -319,16 +331,12 @@ def running_cluster(folder: Path, network: Network, workers: int) -> Iterator[Cl
         redis = Redis(network.services)
         stack.callback(redis.kill)
         redis.start()
-        shared = {**SITE, "EMAIL_URL": f"filemail://{folder / 'mail'}"}
-        for name in ("mail", "media"):
-            (folder / name).mkdir()
-        cluster = Cluster(network, postgresql, redis, [])
+        s3 = stack.enter_context(running_s3(address=network.services))
+        shared = {**SITE, **_make_keys(folder / "keys"), "EMAIL_URL": f"filemail:///{folder / 'mail'}"}
+        (folder / "mail").mkdir()
+        cluster = Cluster(network, postgresql, redis, s3, [])
         cluster.hosts = [_make_host(cluster, number, folder, shared) for number in range(1, workers + 2)]
         cluster.web.site.prepare()
-        for host in cluster.workers:
-            # What an operator gives to every host: docs/settings.md says of which settings it must be the same.
-            for name in ("secret_key", "vapid_private_key", "signing_key.pem"):
-                shutil.copy(cluster.web.site.data / name, host.site.data / name)
         try:
             yield cluster
         finally:
@@ -338,14 +346,28 @@ def running_cluster(folder: Path, network: Network, workers: int) -> Iterator[Cl
                     kill(process)
 
 
+def _make_keys(folder: Path) -> dict[str, str]:
+    """Variables that name the keys which every host must have: those that a site makes at its first start."""
+    folder.mkdir()
+    SiteProcess(folder).manage("check")
+    names = {
+        "SECRET_KEY": "secret_key",
+        "VAPID_PRIVATE_KEY": "vapid_private_key",
+        "SENTINEL_SIGNING_KEY": "signing_key.pem",
+    }
+    return {f"{variable}_FILE": str(folder / name) for variable, name in names.items()}
+
+
 def _make_host(cluster: Cluster, number: int, folder: Path, shared: dict[str, str]) -> Host:
     network = cluster.network
     data = folder / f"host{number}"
     data.mkdir()
-    (data / "media").symlink_to(folder / "media")
-    database, queue = (network.reach(number, service.port) for service in (cluster.postgresql, cluster.redis))
+    s3_port = int(cluster.s3.endpoint.rpartition(":")[2])
+    ports = (cluster.postgresql.port, cluster.redis.port, s3_port)
+    database, queue, storage = (network.reach(number, port) for port in ports)
     environment = {
         **shared,
+        **replace(cluster.s3, endpoint=f"http://{storage[0]}:{storage[1]}").environment(),
         "DATABASE_URL": f"postgres://sentinel@{database[0]}:{database[1]}/postgres",
         "QUEUE_REDIS_URL": f"redis://{queue[0]}:{queue[1]}/0",
         "CHANNEL_REDIS_URL": f"redis://{queue[0]}:{queue[1]}/1",
@@ -407,11 +429,7 @@ def calm_phase(cluster: Cluster, clips: Path, name: str, count: int, workers: li
     for host in workers:
         if not host.starts:
             host.start()
-            wait_until(
-                lambda host=host: "Warmed up" in host.site.log("worker"),  # type: ignore[misc]
-                seconds=180,
-                what=f"{host} to be ready",
-            )
+            wait_until(host.is_ready, seconds=180, what=f"{host} to be ready")
     for host in workers:
         for process in host.family():
             process.suspend()
@@ -480,7 +498,8 @@ def left_on_disk(host: Host) -> Iterator[Path]:
     """Files of a host that are no settings, logs or loaded networks."""
     for path in host.site.data.iterdir():
         if path.name in {"incoming", "scratch"}:
-            yield from (each for each in path.rglob("*") if each.is_file())
+            # The lock is no copy of anything.
+            yield from (each for each in path.rglob("*") if each.is_file() and each.name != "lock")
 
 
 def report(phases: list[Phase], what: dict[str, Any], found: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 Runs in an empty, migrated database, and prints a line of JSON for each number of rows: of each step the median of its
 repetitions in milliseconds, and how many queries it makes. A hundredth of the analyses wait, all of them with
-`--waiting`; a tenth are the asking user's, the rest other people's. No file belongs to the rows.
+`--waiting`; a tenth are the asking user's, 1,000 at most, the rest other people's. No file belongs to the rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.ids import new_public_id
 from accounts.models import UsageEntry, User
-from media_analysis import estimates, health, housekeeping, selectors, services, validators
+from media_analysis import estimates, health, housekeeping, scheduling, selectors, services, validators
 from media_analysis.custody import Event
 from media_analysis.models import Analysis, CustodyEvent, Media, Notification, Submission
 from media_analysis.uploads import StagedFile
@@ -37,6 +37,7 @@ from tests.media_analysis.factories import a_result
 
 BATCH = 2000
 OTHERS = 50
+MOST_OWN = 1000
 REPETITIONS = 15
 FACTS = {
     **{"kind": "video", "original_name": "clip.mp4", "file": "media/none/original", "size": 5},
@@ -83,13 +84,14 @@ class Filler:
             count = min(BATCH, rows - self.rows)
             self._add(range(self.rows, self.rows + count))
             self.rows += count
-        with connection.cursor() as cursor:
-            # As each database does by itself after a while.
-            cursor.execute("ANALYZE")
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # As it does by itself after a while. SQLite doesn't.
+                cursor.execute("ANALYZE")
 
     def _add(self, numbers: range) -> None:
         times = [self.now - timedelta(minutes=number) for number in numbers]
-        owners = [self.asking if number % 10 == 0 else self.others[number % OTHERS] for number in numbers]
+        owners = [self._owner(number) for number in numbers]
         media = Media.objects.bulk_create(
             Media(
                 public_id=new_public_id(),
@@ -142,12 +144,23 @@ class Filler:
             )
         )
 
+    def _owner(self, number: int) -> User:
+        is_own = number % 10 == 0 and number < 10 * MOST_OWN
+        return self.asking if is_own else self.others[number % OTHERS]
+
     def _analysis(self, number: int, media: Media) -> Analysis:
         at = media.created_at
-        made: dict[str, Any] = {"public_id": new_public_id(), "media": media, "created_at": at}
+        made: dict[str, Any] = {
+            "public_id": new_public_id(),
+            "media": media,
+            "created_at": at,
+            "requester": media.owner,
+            "queued_at": at,
+            # The number of turns that each of the others had.
+            "turn": max(1_000_000 - number // OTHERS, 0),
+        }
         if self.waiting or number % 100 == 0:
-            # Told to the queue just now, so that housekeeping has no reason to.
-            return Analysis(**made, enqueued_at=self.now + timedelta(days=1))
+            return Analysis(**made)
         ended = at + timedelta(seconds=5)
         return Analysis(**made, started_at=at, finished_at=ended, announced_at=ended, **FOUND)
 
@@ -166,6 +179,7 @@ class Steps:
         mine = selectors.own_analyses(self.user)
         waiting = mine.filter(status=Analysis.Status.QUEUED).latest("created_at")
         done = mine.filter(status=Analysis.Status.DONE).first()
+        watched = list(Analysis.objects.filter(status=Analysis.Status.QUEUED).values_list("pk", flat=True)[:20])
         pages = {
             "history page": "/analyses/",
             "history page, of one outcome": "/analyses/?state=FAKE",
@@ -189,8 +203,8 @@ class Steps:
             "claim the next": self.claim,
             **{name: self._getter(path) for name, path in pages.items()},
             "history, /fetch-history": self.fetch_history,
-            "place in the queue": lambda: selectors.queue_position(waiting),
-            "outlook for all who watch": estimates.outlooks,
+            "place in the queue": lambda: scheduling.position(waiting),
+            "outlook for 20 who watch": lambda: estimates.outlooks(watched, [scheduling.own_ability()]),
             "state of the queue": health.queue_state,
             "housekeeping, every 5 s": housekeeping.tidy_up,
             "housekeeping, every 10 min": self.sweep,
@@ -208,14 +222,7 @@ class Steps:
             services.submit_media(owner=self.user, source=Submission.Source.API, staged=staged)
 
     def claim(self) -> None:
-        """The one that waits longest."""
-        pk = (
-            Analysis.objects.filter(status=Analysis.Status.QUEUED)
-            .order_by("created_at")
-            .values_list("pk", flat=True)
-            .first()
-        )
-        claimed = services.claim_analysis(pk) if pk else None
+        claimed = services.claim_next()
         if claimed is None:
             raise RuntimeError("nothing was left to be claimed")
         # Running ones would be given up by housekeeping.

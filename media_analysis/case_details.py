@@ -9,7 +9,6 @@ from django.core.validators import RegexValidator
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
-from accounts.texts import clean_text as clean_text
 from media_analysis.models import Analysis, CaseDetails
 from media_analysis.models.cases import CaseFields
 

@@ -22,8 +22,9 @@ from django.utils.translation import gettext_lazy as _
 from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
+from accounts.texts import clean_text
 from media_analysis import custody
-from media_analysis.case_details import FIELDS, clean_text
+from media_analysis.case_details import FIELDS
 from media_analysis.custody import Event
 from media_analysis.models import (
     Analysis,

@@ -30,8 +30,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.errors import Code, SentinelError
+from accounts.texts import clean_text
 from media_analysis import safe_http, validators, video_sites
-from media_analysis.case_details import clean_text
 from media_analysis.fetch_proxy import FetchProxy
 from media_analysis.link_addresses import Cut, fence
 from media_analysis.models import LinkSource

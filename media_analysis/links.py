@@ -27,8 +27,8 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
+from accounts.texts import clean_text
 from media_analysis import clock, custody, safe_http, scheduling, services
-from media_analysis.case_details import clean_text
 from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement

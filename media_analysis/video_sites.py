@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from media_analysis.case_details import clean_text
+from accounts.texts import clean_text
 from media_analysis.fetch_proxy import FetchProxy
 from media_analysis.models import LinkSource
 

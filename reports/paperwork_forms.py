@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from media_analysis.case_details import clean_text
+from accounts.texts import clean_text
 from reports.paperwork import DEVICES, ROLES, Party
 
 # What is ticked stays in the words of the Act, behind labels that users can read.

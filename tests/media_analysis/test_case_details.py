@@ -11,7 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from media_analysis.case_details import FIELDS, case_rows, clean_text
+from accounts.texts import clean_text
+from media_analysis.case_details import FIELDS, case_rows
 from media_analysis.case_serializers import CaseDetailsInput, MobileCaseInput, read_case
 from media_analysis.models import Analysis, CaseDetails, Submission
 from tests.media_analysis.factories import make_done

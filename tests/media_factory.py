@@ -7,6 +7,7 @@ Eileen Collins, which travels in the scikit-image wheel.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import zlib
@@ -148,7 +149,7 @@ def face_frame(
     `zoom` scales the face: its width in the frame is about 85 · zoom pixels.
     """
     width, height = size
-    sway_x, sway_y = 6 * np.sin(number / 7), 3 * np.cos(number / 5)
+    sway_x, sway_y = _sway(number)
     matrix = np.array(
         [
             [zoom, 0, width * centre[0] - zoom * FACE_CENTRE[0] + sway_x],
@@ -166,6 +167,11 @@ def face_frame(
     return np.asarray(moved, dtype=np.uint8)
 
 
+def _sway(number: int) -> tuple[float, float]:
+    """How far the head is from its place, in pixels."""
+    return 6 * math.sin(number / 7), 3 * math.cos(number / 5)
+
+
 def two_faces_frame(number: int, size: tuple[int, int] = (480, 240)) -> Frame:
     """Two copies of the same head side by side, swaying; the right one mirrored and darker."""
     half = (size[0] // 2, size[1])
@@ -178,7 +184,9 @@ def three_faces_frame(number: int, size: tuple[int, int] = (720, 240)) -> Frame:
     """Three heads side by side; into the middle one another face is blended, as face swaps do: mirrored, recoloured."""
     third = (size[0] // 3, size[1])
     left, middle, right = (face_frame(number + shift, third, zoom=0.9) for shift in (0, 11, 23))
-    donor = np.clip(middle[:, ::-1] * np.array([0.8, 1.0, 1.25]), 0, 255)
+    # Mirrored about the swaying face, not about the picture: two faces beside each other are none to a detector.
+    mirrored = np.roll(middle[:, ::-1], round(2 * _sway(number + 11)[0]), axis=1)
+    donor = np.clip(mirrored * np.array([0.8, 1.0, 1.25]), 0, 255)
     mask = np.zeros(third[::-1], dtype=np.float32)
     cv2.ellipse(mask, (third[0] // 2, third[1] // 2), (36, 48), 0, 0, 360, 1.0, -1)
     mask = cv2.GaussianBlur(mask, (0, 0), 5)[..., None]

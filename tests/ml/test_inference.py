@@ -182,7 +182,9 @@ def test_one_blended_face_beside_two_real_ones_is_fake_by_its_track(
 
     assert [round(track.fake_probability, 2) for track in result.tracks] == [0.03, 0.95, 0.03]
     assert result.outcome is Outcome.FAKE
-    assert result.fake_frames == len(result.tracks[1].faces) >= 24
+    assert result.fake_frames == len(result.tracks[1].faces)
+    # Seen nearly all the time, or the test would be one of how faces are followed.
+    assert min(len(track.faces) for track in result.tracks) >= 30
     # All faces in one average, as the reference has it, would have called the clip real.
     assert result.pooled_probability is not None
     assert result.pooled_probability < tiny.spec.thresholds.real

@@ -11,13 +11,13 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from accounts.ids import PUBLIC_ID_PATTERN
+from accounts.texts import clean_text
 from media_analysis import cases
 from media_analysis.case_details import (
     DATE_FORMATS,
     FIELDS,
     GENDERS,
     ascii_digits,
-    clean_text,
     validate_phone,
 )
 from media_analysis.models import (

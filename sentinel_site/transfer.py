@@ -319,10 +319,12 @@ class Loader:
         progress.save()
 
 
-def is_under_way() -> bool:
-    """Whether this process's database holds a transfer that is not complete."""
-    tables = set(connection.introspection.table_names())
-    return TransferProgress._meta.db_table in tables and TransferProgress.objects.filter(label=SOURCE).exists()
+def is_under_way(source: str = "") -> bool:
+    """Whether this process's database holds a transfer that is not complete, from this source or from any."""
+    if TransferProgress._meta.db_table not in set(connection.introspection.table_names()):
+        return False
+    found = TransferProgress.objects.filter(label=SOURCE).first()
+    return found is not None and source in {"", found.last}
 
 
 def forget_state() -> None:

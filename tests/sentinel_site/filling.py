@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,8 +16,13 @@ TEXTS = ("राम", "a 'quoted' \"text\"\n", "é\u202e\U0001f600", "null", "1.
 NUMBERS = itertools.count(1)
 
 
-def fill(tables: Sequence[type[models.Model]], rows: int = 3) -> None:
-    """Add so many rows to each of these tables, which come after those that they refer to."""
+def fill(
+    tables: Sequence[type[models.Model]], rows: int = 3, given: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Add so many rows to each of these tables, which come after those that they refer to.
+
+    `given` are values for columns that have to be real, by label and name.
+    """
     for table in tables:
         for number in range(rows):
             values = {}
@@ -25,6 +30,7 @@ def fill(tables: Sequence[type[models.Model]], rows: int = 3) -> None:
                 if isinstance(field, models.AutoField):
                     continue
                 values[field.attname] = value_for(field, number)
+            values.update((given or {}).get(table._meta.label_lower, {}))
             # As it is, without a word from `save` or a column that fills itself.
             made: Any = table(**values)
             made.save_base(raw=True, force_insert=True)

@@ -79,6 +79,8 @@ INTAKE_REFUSALS = refusals(
     Code.FPS_TOO_HIGH,
     Code.NO_VIDEO_STREAM,
     Code.UNREADABLE_MEDIA,
+    Code.STORAGE_FULL,
+    Code.STORAGE_AWAY,
     Code.UNSUPPORTED_TYPE,
     Code.KEY_REUSED,
     Code.LINK_NOT_SUPPORTED,
@@ -479,7 +481,7 @@ class PictureView(APIView):
         responses={
             (200, "image/jpeg"): OpenApiTypes.BINARY,
             **NOT_MODIFIED,
-            **refusals(*(code for code in ONE if code is not Code.NOT_ACCEPTABLE)),
+            **refusals(Code.STORAGE_AWAY, *(code for code in ONE if code is not Code.NOT_ACCEPTABLE)),
         },
     )
     def get(self, request: Request, public_id: str, name: str) -> HttpResponse:
@@ -526,7 +528,14 @@ class MediaView(APIView):
                 for content_type in (*streaming.TYPES.values(), streaming.WEBM, streaming.ANY_TYPE)
             },
             **NOT_MODIFIED,
-            **refusals(Code.RANGE_NOT_SATISFIABLE, *(code for code in ONE if code is not Code.NOT_ACCEPTABLE)),
+            302: OpenApiResponse(
+                description="Where the site has its storage send files: the address, for a short time."
+            ),
+            **refusals(
+                Code.RANGE_NOT_SATISFIABLE,
+                Code.STORAGE_AWAY,
+                *(code for code in ONE if code is not Code.NOT_ACCEPTABLE),
+            ),
         },
     )
     def get(self, request: Request, public_id: str) -> HttpResponseBase:

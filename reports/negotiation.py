@@ -101,7 +101,9 @@ def responses(*kinds: Code | SentinelError) -> dict[tuple[int, str], OpenApiResp
         description="The report: with `Accept: application/json` where it is, with `application/pdf` the PDF itself.",
         examples=[OpenApiExample("success", value={"report": f"{AN_ID}.pdf", "url": A_URL}, response_only=True)],
     )
-    refused = refusals(*kinds, Code.NOT_FINISHED, Code.NO_RESULT, Code.LANGUAGE_UNAVAILABLE, Code.REPORTS_BUSY)
+    refused = refusals(
+        *kinds, Code.NOT_FINISHED, Code.NO_RESULT, Code.LANGUAGE_UNAVAILABLE, Code.REPORTS_BUSY, Code.STORAGE_AWAY
+    )
     return {
         (200, "application/json"): found,
         (200, PdfRenderer.media_type): OpenApiResponse(OpenApiTypes.BINARY, description="The report."),

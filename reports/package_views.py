@@ -72,6 +72,8 @@ class PackageView(APIView):
                     Code.NOT_FINISHED,
                     Code.NO_RESULT,
                     Code.REPORTS_BUSY,
+                    Code.STORAGE_FULL,
+                    Code.STORAGE_AWAY,
                     TOO_MANY_REQUESTS,
                 ).items()
             },

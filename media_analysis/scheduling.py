@@ -112,7 +112,9 @@ def something_waits(ability: Ability) -> bool:
 
 
 def waiting_in(lane: str, wanted: str) -> QuerySet[Analysis]:
-    return Analysis.objects.filter(status=Analysis.Status.QUEUED, lane=lane, wanted_detector=wanted)
+    """What may be taken. A row whose file is still fetched should be in no lane, but never would be claimed either."""
+    rows = Analysis.objects.filter(status=Analysis.Status.QUEUED, lane=lane, wanted_detector=wanted)
+    return rows.exclude(stage=Analysis.Stage.FETCHING)
 
 
 def ahead_of(analysis: Analysis) -> list[QuerySet[Analysis]]:

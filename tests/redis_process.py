@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.site_process import wait_until
+from tests.site_process import free_port, wait_until
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[str]:
-    """Its address. Skips the test where Redis is not installed."""
+def running_redis(folder: Path, port: int | None = None) -> Iterator[str]:
+    """Its address, at a free port unless one is given. Skips the test where Redis is not installed."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed: apt-get install redis-server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port or free_port()
     command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder), "--loglevel", "warning"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from accounts.models import User
-from media_analysis import estimates, mobile_selectors, scheduling, services
+from media_analysis import estimates, mobile_selectors, queue_messages, scheduling, services
 from media_analysis.models import Analysis, Media, Submission, WorkerState
 from media_analysis.scheduling import Ability
 from tests.conftest import make_user
@@ -277,3 +285,77 @@ def test_a_file_is_examined_again_beside_the_result_that_it_has(as_admin: Client
 def test_a_deleted_file_is_not_examined_again(owner: User) -> None:
     assert services.examine_again(make_media(owner, deleted_at=timezone.now()), requester=owner) is None
     assert not Analysis.objects.exists()
+
+
+def test_a_worker_that_hears_nothing_looks_for_itself(owner: User) -> None:
+    broker = get_broker()
+    assert not broker.dequeue()
+    analysis = make_analysis(owner)
+    broker._look_at = 0.0
+    [(acknowledgement, package)] = broker.dequeue()
+    message = SignedPackage.loads(package)
+    assert (acknowledgement, message["func"], message["args"]) == (None, queue_messages.RUN_NEXT, ())
+    assert take() == analysis
+    broker._look_at = 0.0
+    assert not broker.dequeue()
+
+
+def test_workers_hear_of_their_own_lanes_only(settings: Any) -> None:
+    settings.SENTINEL_WORKER_LANES, settings.SENTINEL_DETECTOR = ["gpu"], "large"
+    for lane, wanted in (("default", ""), ("gpu", "other"), ("gpu", "large"), ("gpu", "")):
+        queue_messages.tell(lane, wanted)
+    broker = get_broker()
+    assert broker.names == ["sentinel:gpu", "sentinel:gpu:large"]
+    assert len([broker.dequeue() for _ in range(2)]) == 2
+    assert not broker.dequeue()
+    assert OrmQ.objects.filter(lock__lt=timezone.now()).count() == 2
+
+
+def test_a_broker_that_is_away_fails_nobody_and_is_complained_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(queue_messages, "_trouble", queue_messages.Trouble("The broker"))
+    monkeypatch.setattr(queue_messages, "LEAVE_ALONE_SECONDS", 0.0)
+    with patch.object(queue_messages, "async_task", side_effect=RedisConnectionError("refused")):
+        for _ in range(20):
+            queue_messages.tell("default")
+    assert [record.message for record in caplog.records if "away" in record.message] == [
+        "The broker is away, and nothing is lost by it: refused"
+    ]
+    queue_messages.tell("default")
+    assert "The broker is back" in caplog.text
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_all_files_that_another_detector_examined_are_examined_again(owner: User, settings: Any) -> None:
+    old, new = make_done(owner, detector_version="1"), make_done(owner, detector_version="2")
+    make_media(owner)
+    assert run("reanalyse", "--unless-by", "tiny-test:2", "--limit", "5") == "1 files wait to be examined again.\n"
+    assert Analysis.objects.get(priority=AGAIN).media_id == old.media_id
+    assert run("reanalyse", new.media.public_id) == "1 files wait to be examined again.\n"
+    assert run("reanalyse") == "0 files wait to be examined again.\n"
+    with pytest.raises(CommandError, match="no files"):
+        run("reanalyse", "unknown")
+    with pytest.raises(CommandError, match="SENTINEL_OFFERED_DETECTORS"):
+        run("reanalyse", "--detector", "large")
+
+
+def test_autoscalers_are_told_what_waits_by_lane_and_priority(owner: User) -> None:
+    make_analysis(owner, spent=False, lane="gpu", priority=BATCH, queued_at=timezone.now() - timedelta(seconds=70))
+    make_analysis(owner, spent=False, status="running")
+    WorkerState.objects.create(name="host:1", lanes=["default"], detector="tiny-test")
+    told = json.loads(run("queue_state", "--json"))
+    assert (told["waiting"], told["running"], told["unserved"], told["workers_alive"]) == (1, 1, 1, 1)
+    [default, gpu] = told["lanes"]
+    assert (default["lane"], default["running"], default["workers"]) == ("default", 1, 1)
+    assert (gpu["lane"], gpu["waiting"], gpu["workers"]) == ("gpu", 1, 0)
+    assert 70 <= gpu["oldest_waiting_seconds"] < 100
+    assert [each["waiting"] for each in told["priorities"] if each["lane"] == "gpu"] == [0, 1, 0]
+    people = run("queue_state")
+    assert "gpu          batch    1 waiting, the oldest for 7" in people
+    assert "1 wait for what no worker that lives can do." in people

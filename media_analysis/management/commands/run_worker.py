@@ -46,8 +46,9 @@ class Command(BaseCommand):
         connections.close_all()
         beat = health.WorkerBeat.begin()
         cluster = Cluster()
-        cluster.start()
+        # In place of the cluster's own answer to signals.
         ending = Ending()
+        cluster.start()
         signs_of_life.show("READY=1")
         lanes = ", ".join(settings.SENTINEL_WORKER_LANES)
         self.stdout.write(f"Worker ready with detector {settings.SENTINEL_DETECTOR} for {lanes}.")

@@ -18,7 +18,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-mongodb check format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-mongodb check audit format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -83,6 +83,10 @@ check: setup-dev ## Format, lint, types, layers, migrations, translations, schem
 	diff -u docs/openapi.yaml build/openapi.yaml
 	python clients/python/generate.py build/client
 	./scripts/check_translations
+
+# Where PyPI cannot be reached it ends with 75 and says so: that is no answer.
+audit: setup-dev ## Ask PyPI for known vulnerabilities of everything that is installed
+	python scripts/audit
 
 format: setup-dev ## Format everything
 	ruff format .

@@ -17,12 +17,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 from django.views.generic import FormView
 from django.views.i18n import set_language
 
-from accounts import limits, services, tokens
+from accounts import limits, security_log, services, tokens
 from accounts.answers import answer_error
 from accounts.errors import Code, SentinelError
 from accounts.forms import DeleteAccountForm, ProfileForm, SignUpForm
 from accounts.language import activate_language_of
 from accounts.models import User
+from accounts.security_views import safe_next
 
 
 class SignUpView(FormView[SignUpForm]):
@@ -88,8 +89,9 @@ def end_device(request: HttpRequest, public_id: str) -> HttpResponse:
     if device is None:
         return answer_error(request, SentinelError(Code.NOT_FOUND))
     tokens.end_session(device.public_id)
+    security_log.record(user, security_log.Event.SESSION_ENDED, request=request, device=device.device)
     messages.success(request, _("The device is logged out."))
-    return redirect("accounts:account")
+    return redirect(safe_next(request, "accounts:account"))
 
 
 @require_POST
@@ -97,6 +99,7 @@ def end_device(request: HttpRequest, public_id: str) -> HttpResponse:
 def end_all_devices(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     tokens.end_all_sessions(user)
+    security_log.record(user, security_log.Event.SESSION_ENDED, request=request)
     messages.success(request, _("All devices are logged out."))
     return redirect("accounts:account")
 

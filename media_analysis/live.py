@@ -22,6 +22,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, IntegrityError, connection
+from django.db.models import Q
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -327,10 +328,12 @@ def discard_finished() -> int:
     keep = timedelta(seconds=settings.SENTINEL_LIVE_KEEP_SECONDS)
     longest = timedelta(seconds=settings.SENTINEL_ANALYSIS_TIMEOUT_SECONDS)
     now = timezone.now()
-    ended = Analysis.objects.filter(live_events__isnull=False, finished_at__lt=now - keep)
-    forgotten = Analysis.objects.filter(live_events__created_at__lt=now - keep - longest)
-    analyses = {analysis.pk: analysis for found in (ended, forgotten) for analysis in found.distinct()}
-    for analysis in analyses.values():
+    # From the few that have a stream, and not from all that ever ended.
+    streams = LiveEvent.objects.order_by()
+    watched = list(streams.values_list("analysis_id", flat=True).distinct())
+    old = list(streams.filter(created_at__lt=now - keep - longest).values_list("analysis_id", flat=True).distinct())
+    analyses = Analysis.objects.filter(Q(pk__in=watched, finished_at__lt=now - keep) | Q(pk__in=old))
+    for analysis in analyses:
         discard_streams(analysis)
     # Of analyses that were deleted while their last events were written.
     LiveEvent.objects.filter(created_at__lt=now - keep - longest).delete()

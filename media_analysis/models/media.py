@@ -44,7 +44,11 @@ class Media(models.Model):
         verbose_name = _("media file")
         verbose_name_plural = _("media files")
         ordering = ["-created_at", "-id"]
-        indexes = [models.Index(fields=["owner", "-created_at"], name="media_of_owner")]
+        indexes = [
+            models.Index(fields=["owner", "-created_at"], name="media_of_owner"),
+            # Asked every few seconds for what is still to be removed.
+            models.Index(fields=["deleted_at"], name="media_to_delete"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.original_name} ({self.public_id})"

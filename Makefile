@@ -18,7 +18,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-mongodb check audit format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-mongodb test-hosts check audit format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -98,6 +98,9 @@ schema: setup-dev ## Write docs/openapi.yaml
 
 client: setup-dev ## Write the Python client made from docs/openapi.yaml to build/client
 	python clients/python/generate.py build/client
+
+test-hosts: setup-dev messages ## Kill workers, Redis and web server of three hosts, and count what became of the work
+	python -m benchmarks.hosts --analyses 60 --compare 0
 
 fuzz: setup-dev ## Attack the API of a site of its own with REQUESTS random requests (5000)
 	python -m tests.api.fuzz --requests $(or $(REQUESTS),5000)

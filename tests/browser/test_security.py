@@ -47,7 +47,6 @@ def test_a_passkey_is_made_and_logs_in_without_a_password(named_visitor: Visitor
     devices, device = add_device(page)
     visitor.sign_up("keyholder")
     visitor.go("/accounts/security/")
-    visitor.check_page()
     page.get_by_label("What is this device called?").fill("My phone")
     page.get_by_role("button", name="Add a passkey").click()
     expect(visitor.heading).to_have_text("Your recovery codes")

@@ -19,6 +19,7 @@ from accounts import limits
 from accounts.models import UsageEntry
 from media_analysis import custody, services
 from media_analysis.models import Analysis, Case, CustodyEvent, Media
+from media_analysis.storage import StorageTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,12 @@ OURS = ("accounts", "media_analysis", "reports", "twitterbot")
 
 def repair() -> int:
     """Complete or undo everything that was interrupted; returns how many rows were touched."""
-    touched = remove_files() + give_back_spent() + remove_cases() + remove_orphans()
+    touched = give_back_spent() + remove_cases()
+    try:
+        touched += remove_files() + remove_orphans()
+    except StorageTrouble as error:
+        # In a later round: what a row names is removed before the row.
+        logger.warning("Files that were never accepted wait for the storage: %s", error)
     if touched:
         logger.warning("Made %s rows whole that something interrupted", touched)
     return touched

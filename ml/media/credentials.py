@@ -1,7 +1,8 @@
 """Content Credentials (C2PA): what a file's makers signed about it, read in a process of its own.
 
-The file is untrusted and the parser large, so it runs apart, with bounded time and memory and without reaching for
-manifests or revocation lists on the network. Whatever goes wrong there is UNREADABLE, never an exception here.
+The file is untrusted and the parser large, so it runs apart, shut in as decoders are (:mod:`ml.media.confinement`):
+with bounded time and memory, and nothing to reach for, be it manifests on the network or files. Whatever goes wrong
+there is UNREADABLE, never an exception here.
 No list of trusted signers is configured, so "intact" means that the signature fits the file and nothing was changed
 since; who the signer is stands as the certificate has it and was not checked.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import mmap
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.contracts import ContentCredentials, CredentialsStatus
+from ml.media.confinement import Limits, confine, die_with_parent
 
 TIMEOUT_SECONDS = 20
 MEMORY_BYTES = 2 << 30
@@ -102,12 +103,12 @@ def _text(value: object) -> str:
 
 def _print_store(path: str, mime_type: str) -> None:
     """The other process: reads one file and prints its manifest store and validation state as JSON, or null."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT_SECONDS, TIMEOUT_SECONDS))
     import c2pa
 
+    die_with_parent()
     offline = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
     with c2pa.Context.from_dict(offline) as context, Path(path).open("rb") as stream:
+        confine(Limits(memory=MEMORY_BYTES, processor_seconds=TIMEOUT_SECONDS, seconds=TIMEOUT_SECONDS))
         try:
             with c2pa.Reader(mime_type, stream, context=context) as reader:
                 store = {**json.loads(reader.json()), "state": reader.get_validation_state()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ml.contracts import CredentialsStatus, FactsPart, FileFacts
 from ml.detectors.registry import Detector
 from ml.faces.detection import FaceDetector
 from ml.inference import analyze
+from ml.media.confinement import can_filter
 from ml.media.probe import probe
 from ml.media.sandbox import read_facts
 from tests.credentials_factory import CAPTURED, GENERATED, SIGNER, sign
@@ -256,3 +259,34 @@ def test_the_result_carries_the_facts(tmp_path: Path, always_real: Detector, fin
 
     assert (stored["credentials"]["status"], stored["credentials"]["signer"]) == ("intact", SIGNER)
     assert stored["has_location"] is False
+
+
+@pytest.mark.skipif(not can_filter(), reason="no filter of system calls for this machine")
+def test_the_parser_of_credentials_is_shut_in(tmp_path: Path) -> None:
+    """Taken over by a file, it could open nothing, reach nobody and start nothing; and no thread is left outside."""
+    signed = sign(make_face_image(tmp_path / "a.jpg"), tmp_path / "b.jpg", "image/jpeg", CREATED)
+    code = """
+import os, socket, sys
+import c2pa
+from ml.media import credentials
+
+threads, shut_in = [], credentials.confine
+def confine(limits):
+    threads.append(len(os.listdir("/proc/self/task")))
+    shut_in(limits)
+
+class Reader:
+    def __init__(self, *_, **__):
+        for attempt in (lambda: open("/etc/passwd"), lambda: socket.socket(), os.fork, lambda: os.kill(1, 0)):
+            try:
+                attempt()
+            except OSError as error:
+                print(error.errno)
+        raise c2pa.C2paError.ManifestNotFound("nothing")
+
+credentials.confine, c2pa.Reader = confine, Reader
+credentials._print_store(sys.argv[1], "image/jpeg")
+print(" threads:", threads)
+"""
+    done = subprocess.run([sys.executable, "-c", code, signed], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [*[str(errno.ENOSYS)] * 4, "null", "threads:", "[1]"], done

@@ -114,13 +114,23 @@ class Relays(Network):
 
     def __init__(self, hosts: int) -> None:
         self.services = "127.0.0.1"
-        self._loop = asyncio.new_event_loop()
         self._open = {host: asyncio.Event() for host in range(1, hosts + 1)}
         self._ports: dict[tuple[int, int], int] = {}
-        self._thread = threading.Thread(target=self._loop.run_forever, name="relays", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._closed = asyncio.Event()
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(ready)), name="relays", daemon=True)
         self._thread.start()
-        for host in self._open:
-            self.mend(host)
+        ready.wait()
+
+    async def _run(self, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        for cable in self._open.values():
+            cable.set()
+        ready.set()
+        await self._closed.wait()
+        for cable in self._open.values():
+            cable.set()
 
     def address(self, host: int) -> str:
         return f"127.0.0.{host + 1}"
@@ -141,7 +151,7 @@ class Relays(Network):
         self._loop.call_soon_threadsafe(self._open[host].set)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._closed.set)
         self._thread.join(timeout=10)
 
     async def _listen(self, host: int, port: int) -> int:

@@ -23,7 +23,7 @@ from django.utils import timezone
 from accounts import outages, tokens
 from accounts.errors import Code
 from accounts.models import User
-from media_analysis import custody, health, housekeeping, services
+from media_analysis import custody, health, housekeeping, live, services
 from media_analysis.management.commands import run_worker
 from media_analysis.middleware import OVERSIZED_FLAG, REFUSED_FLAG
 from media_analysis.models import Analysis, Media, Submission
@@ -348,3 +348,14 @@ def test_a_file_is_on_the_disk_before_anybody_is_told_that_it_was_accepted(
     before = synced[: synced.index("first row")]
     assert {str(stored.parent), str(stored.parent.parent)} <= set(before)
     assert any(each in before for each in (str(stored), str(path))), before
+
+
+def test_without_its_channel_layer_a_worker_tells_nobody_and_goes_on(owner: User, settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            # Nobody listens there.
+            "CONFIG": {"hosts": [{"address": "redis://127.0.0.1:1/0", "socket_connect_timeout": 1.0}]},
+        }
+    }
+    live.nudge(make_analysis(owner))

@@ -84,7 +84,7 @@ def place(
     one of :func:`offered_detectors`; without, the worker's own is used. Raises :class:`KeyError` for another.
     """
     lane = offered_detectors()[detector] if detector else DEFAULT_LANE
-    priority = _priority(owner, lane, source) if priority is None else priority
+    priority = _priority(owner, source) if priority is None else priority
     return {
         "lane": lane,
         "wanted_detector": detector,
@@ -168,10 +168,10 @@ def position(analysis: Analysis) -> int:
     return running.count() + waiting_before(analysis)
 
 
-def _priority(owner: User, lane: str, source: str) -> Analysis.Priority:
+def _priority(owner: User, source: str) -> Analysis.Priority:
     if source in NOBODY_WATCHES:
         return Analysis.Priority.BATCH
-    waiting = Analysis.objects.filter(requester=owner, lane=lane, status=Analysis.Status.QUEUED)
+    waiting = Analysis.objects.filter(requester=owner, status=Analysis.Status.QUEUED)
     many = len(waiting.values_list("pk")[:BATCH_FROM]) == BATCH_FROM
     return Analysis.Priority.BATCH if many else Analysis.Priority.PERSON
 

@@ -119,6 +119,7 @@ class Analysis(models.Model):
             ),
             models.Index(fields=["status", "lane", "wanted_detector", "queued_at"], name="analysis_oldest"),
             models.Index(fields=["requester", "lane", "priority", "turn"], name="analysis_share"),
+            models.Index(fields=["requester", "status"], name="analysis_of_requester"),
             models.Index(fields=["status", "lane", "finished_at"], name="analysis_finished"),
         ]
 

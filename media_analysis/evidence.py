@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db.models import Q
 
 from accounts.errors import Code, SentinelError
+from accounts.ids import PUBLIC_ID_PATTERN
 from media_analysis.models import Analysis
 from media_analysis.storage import StorageFull, media_storage
 
@@ -109,6 +112,27 @@ def discard_orphans(folders: Sequence[str]) -> int:
     for public_id in orphans:
         media_storage().remove_folder(f"{FOLDER}/{public_id}")
     return len(orphans)
+
+
+def discard_dead_tries(folders: Sequence[str], *, ended_before: datetime) -> int:
+    """Of analyses with these folders, delete the pictures of tries that were killed, once they ended long enough ago.
+
+    The result's own try keeps them, and so do reports. Returns how many tries. Only those that can have a dead one are
+    looked into.
+    """
+    ended = Analysis.objects.filter(
+        Q(status=Analysis.Status.DONE, attempts__gt=1) | Q(status=Analysis.Status.FAILED),
+        public_id__in=folders,
+        finished_at__lt=ended_before,
+    )
+    discarded = 0
+    for public_id, names in ended.values_list("public_id", "evidence"):
+        of_result = {name.split("/")[-2] for name in names}
+        for claim_token in _list(f"{FOLDER}/{public_id}")[0]:
+            if re.fullmatch(PUBLIC_ID_PATTERN, claim_token) and claim_token not in of_result:
+                media_storage().remove_folder(f"{FOLDER}/{public_id}/{claim_token}")
+                discarded += 1
+    return discarded
 
 
 def _folder_of_try(analysis: Analysis) -> str:

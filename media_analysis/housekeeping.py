@@ -51,9 +51,9 @@ SWEEP_SECONDS = 600.0
 def sweep_abandoned_files() -> int:
     """Delete what killed processes left, on this host's disks and in the storage; returns the number of files.
 
-    Half uploads, copies of originals, files whose row was never written, pictures whose row is gone; the pictures of
-    one analysis count as one. Every host does it: each has disks that no other sees, and of the storage, which they
-    share, only some folders are looked at in each round.
+    Half uploads, copies of originals, files whose row was never written, pictures whose row is gone or that a killed
+    try left; the pictures of one try count as one. Every host does it: each has disks that no other sees, and of the
+    storage, which they share, only some folders are looked at in each round.
     """
     swept = sweep_incoming() + scratch.sweep()
     try:
@@ -113,7 +113,12 @@ def _discard_originals(folders: list[str]) -> int:
     return swept
 
 
-_orphaned_pictures = FolderSweep(evidence.FOLDER, evidence.discard_orphans)
+def _discard_pictures(folders: list[str]) -> int:
+    orphans = evidence.discard_orphans(folders)
+    return orphans + evidence.discard_dead_tries(folders, ended_before=timezone.now() - ABANDONED_AFTER)
+
+
+_orphaned_pictures = FolderSweep(evidence.FOLDER, _discard_pictures)
 _orphaned_originals = FolderSweep("media", _discard_originals)
 
 

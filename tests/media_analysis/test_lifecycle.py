@@ -17,7 +17,7 @@ from accounts.models import User
 from media_analysis import clock, evidence, health, housekeeping, services
 from media_analysis.models import Analysis, DeletionReceipt, Media, WorkerState
 from media_analysis.progress import AnalysisTaken, ProgressReporter
-from tests.media_analysis.factories import a_result, make_analysis, make_media
+from tests.media_analysis.factories import a_result, make_analysis, make_done, make_media
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -249,6 +249,25 @@ def test_what_a_killed_web_process_left_is_swept(owner: User, settings: Any) -> 
     assert not default_storage.exists(orphan)
     assert default_storage.exists(fresh)
     assert default_storage.exists(str(kept.file))
+
+
+def test_pictures_that_a_killed_try_left_go_and_those_of_the_result_and_reports_stay(owner: User) -> None:
+    long_ago = timezone.now() - 2 * housekeeping.ABANDONED_AFTER
+    done, fresh = (make_done(owner, attempts=2, finished_at=at) for at in (long_ago, timezone.now()))
+    kept, left = {}, {}
+    for analysis in (done, fresh):
+        folder = f"analyses/{analysis.public_id}"
+        left[analysis] = default_storage.save(f"{folder}/{'a' * 24}/crop-0-1.jpg", a_file())
+        kept[analysis] = default_storage.save(f"{folder}/{'b' * 24}/crop-0-1.jpg", a_file())
+        Analysis.objects.filter(pk=analysis.pk).update(evidence=[kept[analysis]])
+    report = default_storage.save(f"analyses/{done.public_id}/reports/{'c' * 24}.pdf", a_file())
+    failed = make_analysis(owner, status=Analysis.Status.FAILED, attempts=3, finished_at=long_ago)
+    of_failed = default_storage.save(f"analyses/{failed.public_id}/{'d' * 24}/crop-0-1.jpg", a_file())
+    assert housekeeping.sweep_abandoned_files() == 2
+    assert not default_storage.exists(left[done])
+    assert not default_storage.exists(of_failed)
+    for name in (kept[done], report, left[fresh], kept[fresh]):
+        assert default_storage.exists(name)
 
 
 def a_file() -> Any:

@@ -85,16 +85,16 @@ class PostgresqlProcess:
 
     def answers(self) -> bool:
         """Whether it takes connections just now."""
-        command = [self.programs / "pg_isready", "-q", "-h", self.address, "-p", str(self.port)]
+        command = [str(self.programs / "pg_isready"), "-q", "-h", self.address, "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
     def is_running(self) -> bool:
         """Whether its main process lives, taking connections or not."""
-        command = [*self._run_as, self.programs / "pg_ctl", "-D", self.folder / "data", "status"]
+        command = [*self._run_as, str(self.programs / "pg_ctl"), "-D", str(self.folder / "data"), "status"]
         return subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, check=False).returncode == 0
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._run_as, self.programs / program, "-D", self.folder / "data", *arguments]
+        command = [*self._run_as, str(self.programs / program), "-D", str(self.folder / "data"), *arguments]
         subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL)
 
 

@@ -16,6 +16,8 @@ from accounts import correlation
 from ml import __version__
 from sentinel_site.logs import scrub
 
+# Whose log lines go along. Those of axes and of our accounts name people.
+TOLD = ("media_analysis", "reports", "twitterbot", "ml", "sentinel", "django.request", "django-q")
 # What is kept of a request.
 REQUEST_FIELDS = ("method", "url")
 
@@ -61,7 +63,7 @@ def without_secrets(event: Event, hint: Hint) -> Event | None:
 
 def without_secrets_too(breadcrumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb | None:
     """A log line on the way to an error, as it may leave. What else is noted holds queries and addresses."""
-    if breadcrumb.get("type") != "log":
+    if breadcrumb.get("type") != "log" or not str(breadcrumb.get("category")).startswith(TOLD):
         return None
     return {name: clean(breadcrumb[name]) for name in ("type", "level", "category", "message", "timestamp")}
 

@@ -158,16 +158,12 @@ def _gauge(name: str, text: str, rows: Iterable[tuple[tuple[str, ...], float]], 
 def _queue() -> Iterator[Metric]:
     figures = health.queue_figures()
     labels = ("lane", "priority")
-    for name, text, value in (
-        ("waiting", "Analyses that wait.", lambda each: each.waiting),
-        ("running", "Analyses that are being examined.", lambda each: each.running),
-        (
-            "oldest_seconds",
-            "Since when the oldest of them waits.",
-            lambda each: each.oldest_seconds or 0,
-        ),
+    for name, text in (
+        ("waiting", "Analyses that wait."),
+        ("running", "Analyses that are being examined."),
+        ("oldest_seconds", "For how long the oldest of those that wait has; 0 when none waits."),
     ):
-        rows = [((each.lane, each.priority), value(each)) for each in figures]
+        rows = [((each.lane, each.priority), getattr(each, name) or 0) for each in figures]
         yield _gauge(f"sentinel_queue_{name}", text, rows, labels)
     fetching = Analysis.objects.filter(status=Analysis.Status.QUEUED, stage=Analysis.Stage.FETCHING).count()
     yield GaugeMetricFamily("sentinel_links_waiting", "Links whose file is not here yet.", value=fetching)

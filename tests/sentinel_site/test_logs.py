@@ -19,7 +19,7 @@ from django.template.loader import render_to_string
 
 from accounts import correlation
 from accounts.correlation import Work, working_on
-from sentinel_site import logs
+from sentinel_site import error_reports, logs
 from sentinel_site.json_logs import JsonFormatter
 from sentinel_site.request_ids import GiveRequestId
 
@@ -183,3 +183,28 @@ def test_two_ids_are_none() -> None:
 
 def test_the_page_of_a_failure_says_the_id() -> None:
     assert "a-request-id" in render_to_string("500.html", {"request_id": "a-request-id"})
+
+
+def test_what_goes_along_with_an_error_names_nobody() -> None:
+    ours = {
+        "type": "log",
+        "level": "info",
+        "category": "media_analysis.tasks",
+        "message": "token=abcdef",
+        "timestamp": 1,
+    }
+    assert error_reports.without_secrets_too({**ours}, {}) == {**ours, "message": "token=***"}
+    assert error_reports.without_secrets_too({**ours, "category": "axes.handlers"}, {}) is None
+    assert error_reports.without_secrets_too({**ours, "type": "http"}, {}) is None
+    event = {
+        "request": {"method": "POST", "url": "https://site/x?token=1", "cookies": {"a": "b"}, "data": "file"},
+        "user": {"ip_address": "203.0.113.9"},
+        "extra": {"name": "private"},
+        "exception": {"values": [{"value": "postgres://sentinel:secretword@db/x"}]},
+    }
+    told = error_reports.without_secrets(event, {})  # type: ignore[arg-type] -- as they come
+    assert told is not None
+    assert told["request"] == {"method": "POST", "url": "https://site/x"}
+    assert "user" not in told
+    assert "extra" not in told
+    assert "secretword" not in str(told)

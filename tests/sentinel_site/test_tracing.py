@@ -124,7 +124,8 @@ def test_a_collector_that_is_away_keeps_nobody_waiting(prepared: Path, tmp_path:
     with running_site(prepared, tmp_path / "data", **environment) as site:
         begun = time.monotonic()
         assert all(requests.get(site.url, timeout=10).status_code == 200 for _ in range(20))
-        assert time.monotonic() - begun < 8
+        # Waiting for one of them would take three seconds each.
+        assert time.monotonic() - begun < 20
         begun = time.monotonic()
         site.stop()
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 12

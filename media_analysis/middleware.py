@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
@@ -63,12 +62,3 @@ class CustodyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with custody.acting_from(address_of(request)):
             return self.get_response(request)
-
-
-def address_of(request: HttpRequest) -> str:
-    """The caller's network address; behind a proxy, what the nearest one says it is. Empty if it is not known."""
-    address: str = request.META.get("REMOTE_ADDR") or ""
-    if settings.REST_FRAMEWORK["NUM_PROXIES"]:
-        told: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
-        address = told.rpartition(",")[2].strip() or address
-    return address[:45]

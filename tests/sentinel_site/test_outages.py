@@ -20,7 +20,7 @@ from django.db.utils import DatabaseErrorWrapper
 from django.test import Client
 from django.utils import timezone
 
-from accounts import outages, tokens
+from accounts import limits, outages, tokens
 from accounts.errors import Code
 from accounts.models import User
 from media_analysis import custody, health, housekeeping, live, services
@@ -331,7 +331,7 @@ def test_a_file_is_on_the_disk_before_anybody_is_told_that_it_was_accepted(
     path.write_bytes(clip.read_bytes())
     staged = StagedFile(path=path, name="clip.mp4", size=path.stat().st_size, sha256="a" * 64, md5="b" * 32)
     synced: list[str] = []
-    real_fsync, real_spend = os.fsync, services.limits.spend
+    real_fsync, real_spend = os.fsync, limits.spend
 
     def fsync(descriptor: int) -> None:
         synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
@@ -342,7 +342,7 @@ def test_a_file_is_on_the_disk_before_anybody_is_told_that_it_was_accepted(
         return real_spend(*arguments)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(services.limits, "spend", spend)
+    monkeypatch.setattr(limits, "spend", spend)
     analysis = services.submit_media(owner=owner, source=Submission.Source.WEB, staged=staged)
     stored = Path(analysis.media.file.path)
     before = synced[: synced.index("first row")]

@@ -1,13 +1,14 @@
 """How far a transfer is: two tables of the target, there only until it is complete.
 
-They are no part of the site's tables: this module is only imported by :mod:`sentinel_site.transfer`, which makes and
-removes them.
+They are no part of the site's tables, and so in registries of their own: nothing that goes through all tables finds
+them. :mod:`sentinel_site.transfer` makes and removes them.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from django.apps.registry import Apps
 from django.db import models
 
 
@@ -22,7 +23,7 @@ class TransferProgress(models.Model):
 
     class Meta:
         app_label = "sentinel_site"
-        managed = False
+        apps = Apps()
         db_table = "sentinel_transfer_progress"
 
     def __str__(self) -> str:
@@ -39,7 +40,7 @@ class TransferKey(models.Model):
 
     class Meta:
         app_label = "sentinel_site"
-        managed = False
+        apps = Apps()
         db_table = "sentinel_transfer_keys"
 
     def __str__(self) -> str:

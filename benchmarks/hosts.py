@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -540,6 +541,8 @@ def main() -> None:
     kind.add_argument("--namespaces", dest="namespaces", action="store_true", default=None)
     kind.add_argument("--relays", dest="namespaces", action="store_false")
     options = parser.parse_args()
+    # Asked to end, it takes down what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)

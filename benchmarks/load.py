@@ -20,6 +20,7 @@ import argparse
 import csv
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -227,6 +228,8 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help="where to write the samples of memory, as CSV")
     parser.add_argument("--keep", type=Path, help="a folder to leave everything in")
     options = parser.parse_args()
+    # Asked to end, it takes down what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with ExitStack() as stack:
         scratch = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (scratch / "data").mkdir(parents=True)

@@ -20,6 +20,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -255,11 +256,11 @@ def main() -> None:
     asked = parser.parse_args()
     # moto looks at them before it answers.
     os.environ.update(CREDENTIALS)
-    from moto.moto_server import threaded_moto_server
     from moto.server import ThreadedMotoServer
 
-    made_by_moto = threaded_moto_server.DomainDispatcherApplication
-    threaded_moto_server.DomainDispatcherApplication = lambda make: CheckSums(made_by_moto(make))
+    moto: Any = import_module("moto.moto_server.threaded_moto_server")
+    made_by_moto = moto.DomainDispatcherApplication
+    moto.DomainDispatcherApplication = lambda make: CheckSums(made_by_moto(make))
     server = ThreadedMotoServer(ip_address=asked.address, port=asked.port, verbose=False)
     server.start()
     S3Server(f"http://{asked.address}:{asked.port}", asked.bucket).client().create_bucket(

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -105,11 +106,15 @@ def _discard_originals(folders: list[str]) -> int:
     for public_id in folders:
         if public_id in known:
             continue
-        for name in default_storage.listdir(f"media/{public_id}")[1]:
+        folder = f"media/{public_id}"
+        # Somebody else may be removing it at this moment.
+        with suppress(FileNotFoundError):
+            names = default_storage.listdir(folder)[1]
+            made = [default_storage.get_modified_time(f"{folder}/{name}") for name in names]
             # Without a row as yet: it may just be coming in.
-            if default_storage.get_modified_time(f"media/{public_id}/{name}") < timezone.now() - ABANDONED_AFTER:
-                default_storage.delete(f"media/{public_id}/{name}")
-                swept += 1
+            if made and max(made) < timezone.now() - ABANDONED_AFTER:
+                media_storage().remove_folder(folder)
+                swept += len(made)
     return swept
 
 

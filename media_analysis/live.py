@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 
 from media_analysis import evidence
 from media_analysis.models import Analysis, LiveEvent
+from media_analysis.storage import StorageTrouble
 from ml.contracts import Box, FaceScore
 from ml.events import Concluded, Event, FaceScored, FrameSearched, MediaRead, PersonFound
 
@@ -207,8 +208,12 @@ class LiveStream:
             if waiting.jpeg is None:
                 continue
             if time.monotonic() < deadline:
-                evidence.store_preview(self._analysis, waiting.payload["frame"], waiting.jpeg)
-                waiting.payload["picture"] = True
+                try:
+                    evidence.store_preview(self._analysis, waiting.payload["frame"], waiting.jpeg)
+                    waiting.payload["picture"] = True
+                except StorageTrouble as error:
+                    logger.warning("Watchers of analysis %s get no pictures: %s", self._analysis, error)
+                    deadline = 0.0
             waiting.jpeg = None
         rows = [
             LiveEvent(

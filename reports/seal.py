@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 from django.utils import timezone
 
 from reports.models import SealCertificate, Timestamp
@@ -219,6 +220,9 @@ def take_over_folder(**_of_the_signal: Any) -> None:
                 _remember(certificate)
         except (OSError, ValueError) as error:
             logger.error("The certificate in %s cannot be read: what it signed is no longer known (%s)", path, error)
+        except DatabaseError:
+            # With the next start of a worker.
+            logger.exception("The certificate in %s could not be taken over", path)
 
 
 def forget(fingerprint: str) -> bool:

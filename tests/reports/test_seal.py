@@ -377,3 +377,14 @@ def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
     assert keys == {file.read_bytes().strip()}
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in file.parent.iterdir()] == ["signing_key.pem"]
+
+
+def test_certificates_that_earlier_versions_kept_in_a_folder_are_taken_over(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "certificates").mkdir()
+    [old] = x509.load_pem_x509_certificates(another_key())
+    (tmp_path / "certificates" / "old.pem").write_bytes(old.public_bytes(Encoding.PEM))
+    (tmp_path / "certificates" / "broken.pem").write_text("not a certificate")
+    for _ in range(2):
+        seal.take_over_folder(sender=None)
+    assert seal.fingerprint_of(old) in seal.known_certificates()

@@ -18,7 +18,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-mongodb test-hosts check audit format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-postgresql-short test-mongodb test-hosts check audit format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -65,6 +65,9 @@ test-browser: setup-dev messages ## Run the tests in Chromium
 
 test-postgresql: setup-dev messages ## Run the tests of the application on a PostgreSQL server of their own
 	scripts/test_on_postgresql
+
+test-postgresql-short: setup-dev messages ## Run those that depend on the database
+	scripts/test_on_postgresql --short
 
 test-mongodb: setup-dev messages ## Run the tests of the application on a server of their own that speaks MongoDB's protocol
 	scripts/test_on_mongodb

@@ -148,8 +148,8 @@ def waiting_before(analysis: Analysis) -> int:
     behind it; but no more than its own age will have it wait.
     """
     ahead = sum(rows.count() for rows in ahead_of(analysis))
-    if not ahead:
-        return 0
+    if ahead < OLDEST_EVERY - 1:
+        return ahead
     older = waiting_like(analysis).filter(queued_at__lt=analysis.queued_at).count()
     older_ahead = sum(rows.filter(queued_at__lt=analysis.queued_at).count() for rows in ahead_of(analysis))
     by_order = ahead + min(ahead // (OLDEST_EVERY - 1), older - older_ahead)

@@ -62,6 +62,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
     introspection_class = DatabaseIntrospection
 
+    def is_usable(self) -> bool:
+        """Whether the server answers."""
+        try:
+            self.ensure_connection()
+            self.connection.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
+
 
 def _forget_connections() -> None:
     """In a child, right after the fork, while it has one thread."""

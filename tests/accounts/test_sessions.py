@@ -259,12 +259,16 @@ def test_what_administrators_look_at_and_do_is_written_down_and_stays(
     as_admin.get(f"/admin/accounts/user/{owner.pk}/change/")
     as_admin.get("/admin/accounts/user/?q=owner")
     as_admin.get("/admin/accounts/user/")
-    as_admin.post("/admin/accounts/appsession/", {"action": "end_sessions", "_selected_action": ["7", "8"]})
+    selected = [str(admin.pk), str(owner.pk)]
+    as_admin.post("/admin/accounts/appsession/", {"action": "end_sessions", "_selected_action": selected})
     told = SecurityEvent.objects.filter(actor=admin).order_by("pk")
     assert [(event.event, event.details) for event in told] == [
         ("admin_looked", {"page": "accounts_user_change", "object": str(owner.pk)}),
         ("admin_looked", {"page": "accounts_user_changelist", "search": "owner"}),
-        ("admin_acted", {"page": "accounts_appsession_changelist", "action": "end_sessions", "selected": "7,8"}),
+        (
+            "admin_acted",
+            {"page": "accounts_appsession_changelist", "action": "end_sessions", "selected": ",".join(selected)},
+        ),
     ]
     LogEntry.objects.log_actions(admin.pk, [owner], 2, change_message="Changed")
     pages = {"accounts/securityevent": told[0].pk, "admin/logentry": LogEntry.objects.get().pk}

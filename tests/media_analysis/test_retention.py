@@ -51,7 +51,7 @@ def test_a_file_goes_with_a_receipt_after_its_owner_was_told(owner: User, clock:
     assert Notification.objects.update(created_at=clock.now()) == 1
     notice = Notification.objects.get()
     assert (notice.user, notice.kind) == (owner, Notification.Kind.EXPIRING)
-    assert notice.finished_at - media.created_at < timedelta(days=30)
+    assert notice.finished_at - media.created_at <= timedelta(days=30)
     assert retention.deletes_at(media) == notice.created_at + timedelta(days=7)
     clock.days = 30.05
     assert retention.apply() == 0

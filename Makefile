@@ -18,7 +18,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-postgresql-short test-mongodb test-hosts check audit format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-postgresql-short test-mongodb test-hosts test-outage check audit format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -56,7 +56,7 @@ test-fast: setup-dev messages ## Run the tests that need neither a browser nor a
 
 # Many of these wait for something to die or to be noticed: three at a time keep two cores busy.
 test-slow: setup-dev messages ## Run the tests that load large networks or kill processes
-	pytest -n 3 --dist loadfile --durations 25 -m "slow and not browser"
+	pytest -n 3 --dist loadfile --durations 25 -m "slow and not browser" --ignore tests/media_analysis/test_database_crashes.py
 
 # Those of the live view say how soon something is seen: nothing else runs beside them.
 test-browser: setup-dev messages ## Run the tests in Chromium
@@ -86,6 +86,9 @@ check: setup-dev ## Format, lint, types, layers, migrations, translations, schem
 	diff -u docs/openapi.yaml build/openapi.yaml
 	python clients/python/generate.py build/client
 	./scripts/check_translations
+
+test-outage: setup-dev messages ## Kill and start PostgreSQL under load, which takes a minute or two
+	pytest -n 0 tests/media_analysis/test_database_crashes.py
 
 # Where PyPI cannot be reached it ends with 75 and says so: that is no answer.
 audit: setup-dev ## Ask PyPI for known vulnerabilities of everything that is installed

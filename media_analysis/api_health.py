@@ -19,13 +19,20 @@ FIT = {
     "fit": True,
     "web": {"ok": True, "version": __version__},
     "database": {"ok": True, "milliseconds": 1.2},
-    "queue": {"waiting": 3, "running": 1, "oldest_waiting_seconds": 12.5},
+    "queue": {
+        **{"waiting": 3, "running": 1, "oldest_waiting_seconds": 12.5, "unserved": 0},
+        "lanes": [{"lane": "default", "waiting": 3, "running": 1, "oldest_waiting_seconds": 12.5, "workers": 1}],
+    },
     "workers": {"ok": True, "alive": 1, "last_seen_at": "2026-11-22T18:05:11Z"},
     "detector": {"loaded": True, "name": "sentinel-lite", "version": "2.0.0"},
 }
 UNFIT = {
     **FIT,
     "fit": False,
+    "queue": {
+        **{"waiting": 3, "running": 0, "oldest_waiting_seconds": 92.5, "unserved": 3},
+        "lanes": [{"lane": "default", "waiting": 3, "running": 0, "oldest_waiting_seconds": 92.5, "workers": 0}],
+    },
     "workers": {"ok": False, "alive": 0, "last_seen_at": None},
     "detector": {"loaded": False, "name": "", "version": ""},
 }

@@ -9,13 +9,14 @@ from django.http.response import HttpResponseBase
 
 # For what is no page of ours: nothing that it may hold is run, fetched or framed. Pages have that of the settings.
 NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-# Nothing here asks for a camera or a place: files are chosen, never taken by a script.
+# Nothing here asks for a camera or a place: files are chosen, never taken by a script. Only features that browsers
+# know: each other one is a complaint in the console of every page.
 PERMISSIONS = ", ".join(
     [
         *(
             f"{feature}=()"
             for feature in (
-                *("accelerometer", "ambient-light-sensor", "bluetooth", "browsing-topics", "camera", "display-capture"),
+                *("accelerometer", "browsing-topics", "camera", "display-capture"),
                 *("encrypted-media", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts"),
                 *("magnetometer", "microphone", "midi", "payment", "serial", "usb", "xr-spatial-tracking"),
             )
@@ -24,7 +25,7 @@ PERMISSIONS = ", ".join(
             f"{feature}=(self)"
             for feature in (
                 *("autoplay", "clipboard-write", "fullscreen", "picture-in-picture"),
-                *("publickey-credentials-create", "publickey-credentials-get", "web-share"),
+                *("publickey-credentials-create", "publickey-credentials-get"),
             )
         ),
     ]

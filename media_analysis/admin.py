@@ -493,7 +493,7 @@ class FeedbackAdmin(ReadOnlyAdmin):
         """The feedback, if its file may be looked at by this reviewer."""
         if not self.has_review_permission(request):
             raise PermissionDenied
-        feedback = self.get_object(request, pk)
+        feedback: Feedback | None = self.get_object(request, pk)
         if feedback is None or feedback.consent_at is None:
             raise Http404
         return feedback

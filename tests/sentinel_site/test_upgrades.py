@@ -84,7 +84,7 @@ def test_a_database_of_an_older_version_is_brought_up_and_read(new_file: None, s
     old = executor.loader.project_state(targets).apps
     tables = in_order([table for table in old.get_models() if table._meta.app_label in OURS])
     result = {"status": "done", "outcome": "FAKE", "result": a_result(), "finished_at": timezone.now(), "evidence": []}
-    real = {
+    real: dict[str, dict[str, Any]] = {
         "media_analysis.analysis": result,
         "media_analysis.linksource": {"headers": {}, "claims": {}},
         "twitterbot.mention": {"claims": {}, "bystanders": []},

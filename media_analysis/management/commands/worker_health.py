@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand
 
@@ -10,7 +10,7 @@ from media_analysis import signs_of_life
 
 class Command(BaseCommand):
     help = "Say whether the worker that writes to this data folder is alive, without asking the database: 0 or 1."
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         seconds = signs_of_life.silent_for()

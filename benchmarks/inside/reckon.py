@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 from django.core.files.storage import default_storage
 from django.db.models import Count
@@ -115,9 +116,9 @@ def check_results() -> dict[str, list[str]]:
 
 def sweep() -> int:
     """What housekeeping does with whatever is an hour old, now."""
-    housekeeping.ABANDONED_AFTER = timedelta(0)
-    # A part of the storage in each round.
-    return sum(housekeeping.sweep_abandoned_files() for _ in range(5))
+    with patch.object(housekeeping, "ABANDONED_AFTER", timedelta(0)):
+        # A part of the storage in each round.
+        return sum(housekeeping.sweep_abandoned_files() for _ in range(5))
 
 
 def reckon() -> dict[str, Any]:

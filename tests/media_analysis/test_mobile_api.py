@@ -636,7 +636,9 @@ def test_what_is_missing_is_named(app: Client, method: str, url: str, names: lis
     for fields in ({}, dict.fromkeys(names, ""), dict.fromkeys(names, "\0")):
         answer = getattr(app, method)(url, fields)
         assert refused(answer) == (400, "invalid_field")
-        assert list(answer.json()["errors"]) == names
+        # What stands in an address is refused before anybody asks which field it is.
+        if method == "post" or not any("\0" in value for value in fields.values()):
+            assert list(answer.json()["errors"]) == names
 
 
 @pytest.mark.parametrize("body", ["[]", '"text"', "7", "null", "{", '{"userId": {}}', '{"videoId": ["x"]}'])

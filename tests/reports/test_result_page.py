@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils.html import escape
 
 from accounts.models import User
-from media_analysis.models import Analysis, CaseDetails, Submission
+from media_analysis.models import Analysis, CaseDetails, Submission, WorkerState
 from reports.curve import LOOKS, draw_curve
 from reports.presentation import present
 from tests.media_analysis.factories import FACE, a_result, make_analysis, make_media
@@ -96,6 +96,7 @@ def test_a_failure_shows_its_reason_and_no_score(owner: User, as_owner: Client) 
 
 
 def test_a_waiting_one_reloads_itself_without_javascript(owner: User, as_owner: Client) -> None:
+    WorkerState.objects.create(name="host:1", lanes=["default"], detector="tiny-test")
     make_analysis(owner)
     page = read(as_owner, make_analysis(owner))
     assert '<meta http-equiv="refresh" content="3">' in page

@@ -341,24 +341,29 @@ class Hub:
 
     async def _run(self) -> None:
         """Read as long as anybody watches."""
-        try:
-            while self._watched:
-                self._nudged.clear()
-                pause = READ_EVERY_SECONDS if self._ear is None else READ_NUDGED_EVERY_SECONDS
-                try:
-                    await self._read()
-                except Error:
-                    logger.warning("The live view cannot reach the database", exc_info=True)
-                    await self._in_thread(close_connection)
-                    await asyncio.sleep(AFTER_ERROR_SECONDS)
-                try:
-                    await asyncio.wait_for(self._nudged.wait(), pause)
-                except TimeoutError:
-                    continue
-                # Nudges of one moment are answered together.
-                await asyncio.sleep(READ_EVERY_SECONDS / 5)
-        finally:
-            await self._in_thread(close_connection)
+        # Asked again after the last pause: whoever came meanwhile has found this task at work.
+        while self._watched:
+            try:
+                await self._read_on()
+            finally:
+                await self._in_thread(close_connection)
+
+    async def _read_on(self) -> None:
+        while self._watched:
+            self._nudged.clear()
+            pause = READ_EVERY_SECONDS if self._ear is None else READ_NUDGED_EVERY_SECONDS
+            try:
+                await self._read()
+            except Error:
+                logger.warning("The live view cannot reach the database", exc_info=True)
+                await self._in_thread(close_connection)
+                await asyncio.sleep(AFTER_ERROR_SECONDS)
+            try:
+                await asyncio.wait_for(self._nudged.wait(), pause)
+            except TimeoutError:
+                continue
+            # Nudges of one moment are answered together.
+            await asyncio.sleep(READ_EVERY_SECONDS / 5)
 
     async def _read(self) -> None:
         watched = {pk: each for pk, each in self._watched.items() if not (each.is_finished or each.gone)}

@@ -309,11 +309,14 @@ def read_events(analysis_pk: int, stream: str, start: int) -> list[LiveEvent]:
 
 
 def read_picture(public_id: str, stream: str, frame: int) -> bytes | None:
-    """The JPEG of a sampled frame, None where none was kept or it is gone."""
+    """The JPEG of a sampled frame, None where none was kept, it is gone, or the storage is away."""
     try:
         with default_storage.open(evidence.preview_path(public_id, stream, frame)) as picture:
             return bytes(picture.read())
     except FileNotFoundError:
+        return None
+    except StorageTrouble as error:
+        logger.warning("Watchers of analysis %s get no picture: %s", public_id, error)
         return None
 
 

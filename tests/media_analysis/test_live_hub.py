@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from media_analysis.estimates import Outlook, Running, seconds_left, wait
-from media_analysis.hub import PICTURES_A_SECOND, PICTURES_KEPT, Hub, Picture, Reading, Watched, Watcher
+from media_analysis.hub import PICTURES_A_SECOND, PICTURES_KEPT, Hub, Picture, Reading, Wanted, Watched, Watcher
 from media_analysis.models import Analysis, LiveEvent
 
 STREAM = "a" * 24
@@ -145,6 +146,38 @@ def test_the_more_watch_the_fewer_pictures_each_is_sent(hub: Hub, watched: Watch
         sent += sum(isinstance(each, bytes) for each in drain(watcher, now=1000 + tick / 50))
     # Two seconds.
     assert sent == pytest.approx(2 * PICTURES_A_SECOND / 50, abs=1)
+
+
+def test_who_comes_while_the_last_one_leaves_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    closing, go_on, asked = threading.Event(), threading.Event(), threading.Event()
+
+    def close() -> None:
+        closing.set()
+        assert go_on.wait(10)
+
+    def read(wanted: list[Wanted]) -> dict[int, Reading]:
+        if [each.pk for each in wanted] == [2]:
+            asked.set()
+        return {}
+
+    monkeypatch.setattr("media_analysis.hub.close_connection", close)
+    monkeypatch.setattr("media_analysis.hub.read", read)
+    monkeypatch.setattr("media_analysis.hub.read_outlooks", lambda _pks: {})
+
+    async def come_and_go() -> None:
+        hub = Hub()
+        await hub.leave(await hub.join(1, "b" * 24))
+        first = await hub.join(1, "b" * 24)
+        await asyncio.sleep(0)
+        await hub.leave(first)
+        assert await asyncio.to_thread(closing.wait, 10)
+        # The task that reads is at its end, but has not ended.
+        last = await hub.join(2, "c" * 24)
+        go_on.set()
+        assert await asyncio.to_thread(asked.wait, 10)
+        await hub.leave(last)
+
+    asyncio.run(come_and_go())
 
 
 def test_the_time_to_wait_grows_with_what_is_before() -> None:

@@ -18,7 +18,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-postgresql test-postgresql-short test-mongodb test-hosts test-outage check audit format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-long test-postgresql test-postgresql-short test-mongodb test-hosts test-outage check audit format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -57,11 +57,14 @@ test-fast: setup-dev messages ## Run the tests that need neither a browser nor a
 # Many of these wait for something to die or to be noticed: four at a time keep two cores busy. In the order of their
 # names, which begins those that train networks in the middle and not at the end.
 test-slow: setup-dev messages ## Run the tests that load large networks or kill processes
-	pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 40 -m "slow and not browser" --ignore tests/media_analysis/test_database_crashes.py
+	pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 40 -m "slow and not browser and not long" --ignore tests/media_analysis/test_database_crashes.py
+
+test-long: setup-dev messages ## Run the slow tests that take a minute or more each
+	pytest -n 3 --dist loadfile --durations 15 -m long
 
 # Those of the live view say how soon something is seen: nothing else runs beside them.
 test-browser: setup-dev messages ## Run the tests in Chromium
-	pytest -n 3 --dist loadfile --durations 15 -m browser --ignore tests/browser/test_live.py
+	pytest -n 2 --dist loadfile --durations 15 -m browser --ignore tests/browser/test_live.py
 	pytest -m browser tests/browser/test_live.py
 
 test-postgresql: setup-dev messages ## Run the tests of the application on a PostgreSQL server of their own

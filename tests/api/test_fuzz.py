@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 SEED = 20261123
 
 
+@pytest.mark.long
 def test_random_requests_are_answered_as_the_schema_says(prepared: Path, tmp_path: Path) -> None:
     detectors = str(write_tiny_detector(tmp_path / "detectors").parent)
     environment = {**ENVIRONMENT, "SENTINEL_DETECTOR": NAME, "SENTINEL_DETECTORS_DIR": detectors}

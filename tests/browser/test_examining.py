@@ -37,7 +37,7 @@ def test_a_dropped_clip_is_examined_shown_and_deleted(site: Site, visitor: Visit
     expect(page.locator("[data-chosen]")).to_contain_text("a <b>bold</b> long")
     visitor.examine()
     expect(visitor.heading).to_have_text("Your file is being examined")
-    expect(page.locator("[data-position]")).to_have_text("It is next.")
+    expect(page.locator("[data-position]")).to_contain_text("The examination service is not running right now.")
     visitor.check_page()
     page.reload()
     expect(page.get_by_role("progressbar")).to_be_visible()

@@ -29,7 +29,7 @@ def kill_worker(site: SiteProcess) -> None:
     site.kill("worker")
 
 
-@pytest.mark.parametrize("moment", ["looking it up", "loading it"])
+@pytest.mark.parametrize("moment", ["looking it up", pytest.param("loading it", marks=pytest.mark.long)])
 def test_a_killed_worker_loses_no_link(prepared: Path, tmp_path: Path, moment: str) -> None:
     detectors = write_tiny_detector(tmp_path / "detectors", bias=20.0).parent
     with video_site() as videos:

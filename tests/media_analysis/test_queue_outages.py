@@ -53,6 +53,7 @@ def everything_is_done_once(site: SiteProcess, member: Member, ids: list[str]) -
     assert len(list((site.data / "media/analyses").glob("*/*"))) == len(ids)
 
 
+@pytest.mark.long
 def test_two_workers_restarted_in_turn_under_load_lose_nothing_and_do_nothing_twice(
     site: SiteProcess, tmp_path: Path
 ) -> None:

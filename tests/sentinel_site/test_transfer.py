@@ -270,6 +270,7 @@ print(User.objects.create_user("later", "later@example.org", "a long and unlikel
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_to_postgresql_and_back_through_a_kill(prepared: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

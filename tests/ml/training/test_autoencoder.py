@@ -34,6 +34,7 @@ def test_an_aligned_face_has_its_points_where_the_template_says() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_and_its_fakes_differ_inside_the_face_only(data: Data, tmp_path: Path) -> None:
     root, faces = data
     torch.manual_seed(0)

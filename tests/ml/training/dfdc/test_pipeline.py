@@ -118,6 +118,7 @@ def test_from_metadata_to_loss_plot_and_submission(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_step_leaves_no_process_and_nothing_half_done(made_once: Layout, tmp_path: Path) -> None:
     out, log = tmp_path / "made", tmp_path / "log"
     command = [sys.executable, "-m", "ml.training", "detect_original_faces", str(made_once.data), "--out", str(out)]
@@ -139,6 +140,7 @@ def test_a_killed_step_leaves_no_process_and_nothing_half_done(made_once: Layout
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_end(made_once: Layout, tmp_path: Path) -> None:
     config = longer_config(tmp_path)
     options = ["--config", str(config), "--seed", "111", "--workers", "2"]

@@ -90,6 +90,7 @@ def test_half_written_output_never_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_dies_takes_only_its_item_with_it(tmp_path: Path) -> None:
     items = [f"good{number}" for number in range(6)]
     report = step(tmp_path, [*items[:3], "deadly", *items[3:]], workers=2)

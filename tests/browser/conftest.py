@@ -150,7 +150,7 @@ class Visitor:
 
     def check_page(self) -> None:
         """Nothing keeps people out in either colour scheme, nothing lies beyond the edge of a small phone."""
-        assert self.page.locator("h1").count() == 1
+        expect(self.page.locator("h1")).to_have_count(1)
         schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for scheme in schemes:
             self.page.emulate_media(color_scheme=scheme)

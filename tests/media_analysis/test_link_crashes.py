@@ -12,7 +12,7 @@ from tests.site_process import SiteProcess, running_site, wait_until
 from tests.tiny_detector import NAME, write_tiny_detector
 from tests.video_site import VideoSite, video_site
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def fetching_programs() -> list[psutil.Process]:
@@ -29,7 +29,7 @@ def kill_worker(site: SiteProcess) -> None:
     site.kill("worker")
 
 
-@pytest.mark.parametrize("moment", ["looking it up", pytest.param("loading it", marks=pytest.mark.long)])
+@pytest.mark.parametrize("moment", ["looking it up", "loading it"])
 def test_a_killed_worker_loses_no_link(prepared: Path, tmp_path: Path, moment: str) -> None:
     detectors = write_tiny_detector(tmp_path / "detectors", bias=20.0).parent
     with video_site() as videos:

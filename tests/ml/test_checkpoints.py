@@ -147,6 +147,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_b7_in_the_format_of_the_reference_loads_and_scores(tmp_path: Path) -> None:
     state = reference_style(REFERENCE_B7)
     encoder = [key for key in state if key.startswith("module.encoder.")]

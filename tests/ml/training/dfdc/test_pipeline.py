@@ -64,6 +64,7 @@ def longer_config(folder: Path, *, steps: int = 6, epochs: int = 4) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_from_metadata_to_loss_plot_and_submission(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import pytest
 from django.template.loader import render_to_string
 from django.test import Client
+from django.utils import translation
 
 
-@pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html"])
+@pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html", "503.html"])
 def test_an_error_page_needs_neither_request_nor_context(name: str) -> None:
     page = render_to_string(name)
     assert page.count("<h1>") == 1
     assert "<html" in page
+
+
+@pytest.mark.parametrize("name", ["500.html", "503.html"])
+def test_what_is_read_out_is_said_in_its_own_language(name: str) -> None:
+    with translation.override("hi"):
+        assert '<html lang="hi">' in render_to_string(name)
 
 
 def test_an_unknown_address_has_a_page(db: None) -> None:

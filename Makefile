@@ -59,7 +59,7 @@ test-fast: setup-dev messages ## Run the tests that need neither a browser nor a
 test-slow: setup-dev messages ## Run the tests that load large networks or kill processes
 	pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 40 -m "slow and not browser and not long" --ignore tests/media_analysis/test_database_crashes.py
 
-test-long: setup-dev messages ## Run the slow tests that take a minute or more each
+test-long: setup-dev messages ## Run the slow tests that take half a minute or more each
 	pytest -n 3 --dist loadfile --durations 15 -m long
 
 # Those of the live view say how soon something is seen: nothing else runs beside them.

@@ -97,6 +97,7 @@ def test_the_workers_of_a_killed_queue_end_with_it(site: SiteProcess) -> None:
     assert alive == []
 
 
+@pytest.mark.long
 def test_three_lost_tries_fail_with_a_reason_and_a_retry_finishes(site: SiteProcess, long_clip: Path) -> None:
     member = site.member("asha")
     public_id = member.upload(long_clip).json()["id"]

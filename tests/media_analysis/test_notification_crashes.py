@@ -111,6 +111,7 @@ def test_a_worker_killed_between_the_result_and_the_message_leaves_exactly_one(
     assert query(site, "SELECT public_id FROM media_analysis_notification") == [(message["tag"],)]
 
 
+@pytest.mark.long
 def test_a_worker_killed_before_the_notification_was_written_is_made_up_for(
     site: SiteProcess, service: PushService, clip: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_worker_killed_before_the_notification_was_written_is_made_up_for(
     assert len(service.messages()) == 1
 
 
+@pytest.mark.long
 def test_a_worker_killed_while_the_service_answers_sends_again_under_the_same_topic(
     site: SiteProcess, service: PushService, clip: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_worker_killed_while_the_service_answers_sends_again_under_the_same_to
     assert len(service.messages()) == 1
 
 
+@pytest.mark.long
 def test_a_push_service_that_hangs_keeps_no_analysis_waiting(
     site: SiteProcess, service: PushService, clip: Path
 ) -> None:

@@ -163,6 +163,7 @@ def test_a_mention_that_comes_again_is_answered_once(x: FakeX, bot: Bot) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_hundred_mentions_at_once_are_all_answered(x: FakeX, bot: Bot, settings: Any) -> None:
     settings.TWITTER_HOURLY_ANSWERS = 0
     video = x.video_post()

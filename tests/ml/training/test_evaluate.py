@@ -167,6 +167,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_measuring_twice_gives_the_same_and_a_cache_changes_nothing(media: Path, tmp_path: Path) -> None:
     write_tiny_detector(tmp_path)
     plain = Evaluation(media, "tiny-test", search=(tmp_path,), draws=100)
@@ -183,6 +184,7 @@ def test_measuring_twice_gives_the_same_and_a_cache_changes_nothing(media: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_processes_beside_each_other_give_the_same(media: Path, tmp_path: Path) -> None:
     write_tiny_detector(tmp_path)
     alone = evaluate(Evaluation(media, "tiny-test", search=(tmp_path,), draws=50))

@@ -170,6 +170,7 @@ def test_a_killed_run_goes_on_to_the_same_end(made_once: Layout, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_train_one_network(made_once: Layout, tmp_path: Path) -> None:
     config = longer_config(tmp_path, steps=2, epochs=2)
     options = ["--config", str(config), "--seed", "111", "--workers", "0"]

@@ -208,6 +208,7 @@ def test_a_batch_depends_on_seed_epoch_and_position_only(made_once: Layout) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_weights(made_once: Layout, tmp_path: Path) -> None:
     one, other = train(made_once, tmp_path / "one"), train(made_once, tmp_path / "other")
     for name, value in one.model.state_dict().items():
@@ -220,6 +221,7 @@ def test_the_same_seed_gives_the_same_weights(made_once: Layout, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_fifty_steps_twice_give_the_same_weights(made_once: Layout, tmp_path: Path) -> None:
     config = tiny(engine=replace(tiny().engine, epochs=17, schedule_steps=60))
     one, other = (train(made_once, tmp_path / name, config=config, workers=2) for name in ("one", "other"))

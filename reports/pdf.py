@@ -31,6 +31,24 @@ PART = "part:"
 WEIGHTS = {400: "normal", 700: "bold"}
 # WeasyPrint breaks a line that just fits after its first word if a blank follows that is not shown at all.
 HANGING_BLANKS = re.compile(r"\s+(</(?:p|li|h[1-4]|td|th|dt|dd|div)>)")
+# PDF/UA-1's mark (ISO 14289-1, clause 5), with the description of its schema that PDF/A (ISO 19005-3, 6.6.2.3) wants.
+ACCESSIBLE = b"""\
+<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" pdfuaid:part="1"/>
+<rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/"
+ xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">
+ <pdfaExtension:schemas><rdf:Bag><rdf:li rdf:parseType="Resource">
+  <pdfaSchema:schema>PDF/UA identification schema</pdfaSchema:schema>
+  <pdfaSchema:namespaceURI>http://www.aiim.org/pdfua/ns/id/</pdfaSchema:namespaceURI>
+  <pdfaSchema:prefix>pdfuaid</pdfaSchema:prefix>
+  <pdfaSchema:property><rdf:Seq><rdf:li rdf:parseType="Resource">
+   <pdfaProperty:name>part</pdfaProperty:name>
+   <pdfaProperty:valueType>Integer</pdfaProperty:valueType>
+   <pdfaProperty:category>internal</pdfaProperty:category>
+   <pdfaProperty:description>Part of ISO 14289 that the document conforms to</pdfaProperty:description>
+  </rdf:li></rdf:Seq></pdfaSchema:property>
+ </rdf:li></rdf:Bag></pdfaExtension:schemas>
+</rdf:Description>
+"""
 # Neither library promises to be safe in several threads at once, and memory for one report at a time is enough.
 _RENDERING = threading.Lock()
 
@@ -91,7 +109,7 @@ def get_engine() -> Engine:
 
 
 class WeasyPrint:
-    """Tagged PDF of the PDF/UA-1 variant, in every script that there are fonts for. Raises OSError without Pango."""
+    """PDF/A-3a and PDF/UA-1 in one, in every script that there are fonts for. Raises OSError without Pango."""
 
     name = "weasyprint"
     stylesheet = "reports/pdf/weasyprint.css"
@@ -128,9 +146,9 @@ class WeasyPrint:
                         stylesheets=stylesheets,
                         font_config=self._font_configuration,
                         presentational_hints=True,
-                        pdf_variant="pdf/ua-1",
+                        pdf_variant="pdf/a-3a",
                         attachments=[self._attach(attachment) for attachment in attachments],
-                        finisher=_relate_attachments,
+                        finisher=_claim_accessibility,
                     )
             except self._syllables.UnwritableTextError as error:
                 raise PdfError(str(error)) from error
@@ -143,7 +161,10 @@ class WeasyPrint:
 
     def _attach(self, attachment: Attachment) -> Any:
         return self._library.Attachment(
-            file_obj=BytesIO(attachment.content), name=attachment.name, description=attachment.description
+            file_obj=BytesIO(attachment.content),
+            name=attachment.name,
+            description=attachment.description,
+            relationship="Alternative",
         )
 
     def _font_of(self, script: str) -> Any:
@@ -200,14 +221,13 @@ class Xhtml2Pdf:
             raise SentinelError(Code.LANGUAGE_UNAVAILABLE)
 
 
-def _relate_attachments(_document: Any, pdf: Any) -> None:
-    """Say that what is attached is an alternative to the document itself, which WeasyPrint does in PDF/A only."""
-    entries = [entry for entry in pdf.objects if isinstance(entry, pydyf.Dictionary)]
-    files = [entry for entry in entries if entry.get("Type") == "/Filespec"]
-    if files:
-        for file in files:
-            file["AFRelationship"] = "/Alternative"
-        pdf.catalog["AF"] = pydyf.Array([file.reference for file in files])
+def _claim_accessibility(_document: Any, pdf: Any) -> None:
+    """Say in the metadata that this is PDF/UA too: of variants, WeasyPrint names one alone."""
+    (metadata,) = (
+        entry for entry in pdf.objects if isinstance(entry, pydyf.Stream) and entry.extra.get("Type") == "/Metadata"
+    )
+    (xml,) = metadata.stream
+    metadata.stream = [xml.replace(b"</rdf:RDF>", ACCESSIBLE + b"</rdf:RDF>")]
 
 
 def _font_faces(scripts: tuple[str, ...], address_of: Callable[[str, int], str]) -> str:

@@ -287,8 +287,8 @@ def _sign_pdf(pdf: bytes, reason: str, contact: str, stamper: Any) -> bytes:
     field = fields.SigFieldSpec(
         sig_field_name=FIELD_NAME,
         readable_field_name=FIELD_NAME,
-        # PDF/UA wants every field among the tags, unless it is hidden.
-        invis_sig_settings=fields.InvisSigSettings(set_hidden_flag=True),
+        # PDF/UA wants every field among the tags that is on a page, and PDF/A none that is hidden: it lies beside it.
+        invis_sig_settings=fields.InvisSigSettings(box_out_of_bounds=True),
     )
     room = SIGNATURE_BYTES + sum(len(found.public_bytes(Encoding.DER)) for found in (own.certificate, *own.chain))
     if stamper is not None:

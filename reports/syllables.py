@@ -60,13 +60,16 @@ class SyllableFont(Font):  # type: ignore[misc, unused-ignore]
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._composites: dict[tuple[str, tuple[Placed, ...]], int] = {}
+        self._own_widths: dict[str, tuple[int, int]] = {}
+        self._names: list[str] = []
 
     def code_of(self, cluster: Cluster) -> int:
         """The number that stands for this cluster in the PDF."""
         if [(placed.x, placed.y) for placed in cluster.glyphs] == [(0, 0)]:
             (placed,) = cluster.glyphs
             if self.to_unicode.setdefault(placed.glyph, cluster.text) == cluster.text:
-                self.widths.setdefault(placed.glyph, round(cluster.advance))
+                if placed.glyph not in self.widths:
+                    self.widths[placed.glyph] = self._own_width(placed.glyph)
                 return placed.glyph
         key = (cluster.text, cluster.glyphs)
         if key not in self._composites:
@@ -74,6 +77,16 @@ class SyllableFont(Font):  # type: ignore[misc, unused-ignore]
             self.to_unicode[code] = cluster.text
             self.widths[code] = round(cluster.advance)
         return self._composites[key]
+
+    def _own_width(self, glyph: int) -> int:
+        """What the font says, in thousandths of its size: a cluster's advance has the kerning of its place in it.
+
+        PDF/UA-1 (ISO 14289-1, 7.21.5) asks that both agree; what a place differs by is moved when it is drawn.
+        """
+        if not self._names:
+            with TTFont(BytesIO(self.file_content), fontNumber=self.index, lazy=True) as font:
+                self._own_widths, self._names = font["hmtx"].metrics, font.getGlyphOrder()
+        return round(self._own_widths[self._names[glyph]][0] * EM / self.upem)
 
     def clean(self, to_unicode: dict[int, str], hinting: bool) -> None:
         """Keep only what was drawn, then add the composites."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pypdf
 import pytest
+from fontTools.ttLib import TTFont
 
 from accounts.errors import Code, SentinelError
 from ml.contracts import AnalysisError, ErrorCode
@@ -97,13 +98,36 @@ def test_nothing_is_fetched_that_was_not_handed_over(engine: Engine, address: st
         engine.render(page(engine, f'<img src="{address}" alt="x">'), {})
 
 
-def test_weasyprint_tags_what_it_writes() -> None:
+def test_weasyprint_writes_what_can_be_archived_and_read_aloud() -> None:
     engine = get_engine()
     root: Any = read(engine.render(page(engine, "<p>Words</p>"), {})).trailer["/Root"]
     assert root["/Lang"] == "en"
     assert root["/MarkInfo"]["/Marked"]
     assert "/StructTreeRoot" in root
-    assert b"pdfuaid:part" in root["/Metadata"].get_data()
+    assert root["/OutputIntents"][0].get_object()["/S"] == "/GTS_PDFA1"
+    said = root["/Metadata"].get_data()
+    assert said.count(b"<rdf:RDF") == 1
+    for mark in (b'pdfaid:part="3"', b'pdfaid:conformance="A"', b'pdfuaid:part="1"'):
+        assert mark in said
+
+
+@pytest.mark.parametrize("words", ["AVATAR To. Ty, VA", "हेरफेर के निशान मिले, व्यक्ति 1", "చేశారా ఫైలు వ్యక్తి"])
+def test_widths_are_those_that_the_fonts_have(words: str) -> None:
+    """Also of glyphs that were first drawn closer to their neighbour than their font says (ISO 14289-1, 7.21.5)."""
+    engine = get_engine()
+    checked = 0
+    (leaf,) = read(engine.render(page(engine, f"<h1>{words}</h1><p>{words}</p>"), {})).pages
+    for reference in leaf["/Resources"]["/Font"].values():  # type: ignore[index]
+        inner = reference.get_object()["/DescendantFonts"][0].get_object()
+        with TTFont(BytesIO(inner["/FontDescriptor"]["/FontFile2"].get_data())) as program:
+            names, advances = program.getGlyphOrder(), program["hmtx"].metrics
+            unit = 1000 / program["head"].unitsPerEm
+        widths = iter(inner["/W"])
+        for first, given in zip(widths, widths, strict=True):
+            for code, width in enumerate(given, first):
+                assert float(width) == pytest.approx(advances[names[code]][0] * unit, abs=1), names[code]
+                checked += 1
+    assert checked > len(set(words)) / 2
 
 
 def test_a_line_that_just_fits_is_not_broken() -> None:

@@ -148,7 +148,7 @@ class WeasyPrint:
                         presentational_hints=True,
                         pdf_variant="pdf/a-3a",
                         attachments=[self._attach(attachment) for attachment in attachments],
-                        finisher=_claim_accessibility,
+                        finisher=_complete,
                     )
             except self._syllables.UnwritableTextError as error:
                 raise PdfError(str(error)) from error
@@ -221,13 +221,16 @@ class Xhtml2Pdf:
             raise SentinelError(Code.LANGUAGE_UNAVAILABLE)
 
 
-def _claim_accessibility(_document: Any, pdf: Any) -> None:
+def _complete(_document: Any, pdf: Any) -> None:
     """Say in the metadata that this is PDF/UA too: of variants, WeasyPrint names one alone."""
     (metadata,) = (
         entry for entry in pdf.objects if isinstance(entry, pydyf.Stream) and entry.extra.get("Type") == "/Metadata"
     )
     (xml,) = metadata.stream
     metadata.stream = [xml.replace(b"</rdf:RDF>", ACCESSIBLE + b"</rdf:RDF>")]
+    if "AF" in pdf.catalog:
+        # It lists what is attached twice.
+        pdf.catalog["AF"] = pydyf.Array(dict.fromkeys(pdf.catalog["AF"]))
 
 
 def _font_faces(scripts: tuple[str, ...], address_of: Callable[[str, int], str]) -> str:

@@ -28,6 +28,8 @@ from weasyprint.text.ffi import FROM_UNITS, ffi, pango
 
 # Lengths in a PDF's text are in thousandths of the font's size.
 EM = 1000
+# Where what follows is moved by more than this, some readers guess a blank: such a place gets a glyph of its own.
+FARTHEST_MOVED = 40
 
 
 class UnwritableTextError(Exception):
@@ -67,9 +69,11 @@ class SyllableFont(Font):  # type: ignore[misc, unused-ignore]
         """The number that stands for this cluster in the PDF."""
         if [(placed.x, placed.y) for placed in cluster.glyphs] == [(0, 0)]:
             (placed,) = cluster.glyphs
-            if self.to_unicode.setdefault(placed.glyph, cluster.text) == cluster.text:
-                if placed.glyph not in self.widths:
-                    self.widths[placed.glyph] = self._own_width(placed.glyph)
+            # PDF/UA-1 (ISO 14289-1, 7.21.5) wants the font's own, not the one with the kerning of this place in it.
+            if placed.glyph not in self.widths:
+                self.widths[placed.glyph] = self._own_width(placed.glyph)
+            is_near = abs(self.widths[placed.glyph] - cluster.advance) <= FARTHEST_MOVED
+            if is_near and self.to_unicode.setdefault(placed.glyph, cluster.text) == cluster.text:
                 return placed.glyph
         key = (cluster.text, cluster.glyphs)
         if key not in self._composites:
@@ -79,14 +83,12 @@ class SyllableFont(Font):  # type: ignore[misc, unused-ignore]
         return self._composites[key]
 
     def _own_width(self, glyph: int) -> int:
-        """What the font says, in thousandths of its size: a cluster's advance has the kerning of its place in it.
-
-        PDF/UA-1 (ISO 14289-1, 7.21.5) asks that both agree; what a place differs by is moved when it is drawn.
-        """
+        """The advance that the font says, in thousandths of its size."""
         if not self._names:
             with TTFont(BytesIO(self.file_content), fontNumber=self.index, lazy=True) as font:
                 self._own_widths, self._names = font["hmtx"].metrics, font.getGlyphOrder()
-        return round(self._own_widths[self._names[glyph]][0] * EM / self.upem)
+        advance, _left = self._own_widths[self._names[glyph]]
+        return round(advance * EM / int(self.upem))
 
     def clean(self, to_unicode: dict[int, str], hinting: bool) -> None:
         """Keep only what was drawn, then add the composites."""

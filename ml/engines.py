@@ -22,10 +22,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ml.engine_cache import cache_folder
+
 # `auto`, `openvino` or `torch`.
 ENGINE_VARIABLE = "SENTINEL_ENGINE"
-# Where converted networks are kept from one start to the next; none are without it.
-CACHE_VARIABLE = "SENTINEL_ENGINE_CACHE_DIR"
 # Largest difference from torch in an output (a logit, a share of a box; above one, as a share of it) that float32
 # arithmetic may explain.
 TOLERANCE = 1e-3
@@ -271,10 +271,10 @@ def _takes_any_size(network: nn.Module) -> bool:
 
 
 def _cache_file(key: str, version: str) -> Path | None:
-    folder = os.environ.get(CACHE_VARIABLE, "")
-    if not folder or not key:
+    folder = cache_folder()
+    if folder is None or not key:
         return None
-    return Path(folder) / f"{key}-openvino-{version.partition('-')[0]}.xml"
+    return folder / f"{key}-openvino-{version.partition('-')[0]}.xml"
 
 
 def _keep(model: Any, target: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.contracts import AnalysisError, ErrorCode
-from ml.detectors.integrity import LOCK_FILE, read_lock
+from ml.detectors.integrity import LOCK_FILE, read_lock, verify
 from ml.detectors.spec import Aggregation, DetectorSpec, Preprocessing, Thresholds
 
 BUILT_IN = Path(__file__).parent / "weights"
@@ -97,3 +97,22 @@ def fetched_weights(name: str) -> list[Path]:
     if not (directory / LOCK_FILE).is_file():
         return []
     return [directory / file for file in sorted(read_lock(directory))]
+
+
+def verified_weights(listed: Listed, weights: Sequence[Path] = ()) -> list[tuple[Path, str]]:
+    """The files that a detector is loaded from, at least one, each with its SHA-256, which was compared with the known.
+
+    These are `weights`, if any are given, else the file in its folder, else what was fetched.
+    Raises AnalysisError(MODEL_UNAVAILABLE): a file missing or its digest wrong.
+    """
+    spec = listed.spec
+    if weights:
+        return [(path, verify(path)) for path in weights]
+    if listed.folder is not None and spec.weights_file:
+        if not spec.weights_sha256:
+            raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{spec.name}: its detector.json names no SHA-256")
+        own = listed.folder / spec.weights_file
+        return [(own, verify(own, expected=spec.weights_sha256))]
+    if fetched := fetched_weights(spec.name):
+        return [(path, verify(path)) for path in fetched]
+    raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{spec.name}: no weights given and none fetched")

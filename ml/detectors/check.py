@@ -1,18 +1,18 @@
 """``python -m ml.detectors.check NAME [CHECKPOINT…]``: whether a detector can be loaded; exit code 0 if so.
 
 Networks are converted here too where converted ones are kept, so that the first analysis after it need not wait for
-that (:data:`ml.engines.CACHE_VARIABLE`).
+that (:mod:`ml.engine_cache`), and that it went well is remembered there (:mod:`ml.detectors.loaded`).
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from ml.contracts import AnalysisError
+from ml.detectors.loaded import remember
 from ml.detectors.registry import Detector, load_detector
-from ml.engines import CACHE_VARIABLE
+from ml.engine_cache import cache_folder
 from ml.faces.detection import FaceDetector
 
 
@@ -23,11 +23,12 @@ def prepare(detector: Detector) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    name, *weights = arguments
+    name, weights = arguments[0], [Path(path) for path in arguments[1:]]
     try:
-        detector = load_detector(name, weights=[Path(path) for path in weights])
-        if os.environ.get(CACHE_VARIABLE):
+        detector = load_detector(name, weights=weights)
+        if cache_folder():
             prepare(detector)
+            remember(name, weights)
     except AnalysisError as error:
         sys.stderr.write(f"The detector {name} cannot be loaded: {error.detail}\n")
         return 1

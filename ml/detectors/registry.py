@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from ml.contracts import AnalysisError, ErrorCode
-from ml.detectors.catalog import DEFAULT_DETECTOR, fetched_weights, find_detector
+from ml.detectors.catalog import DEFAULT_DETECTOR, find_detector, verified_weights
 from ml.detectors.checkpoints import load_network
-from ml.detectors.integrity import verify
 from ml.detectors.network import Network, to_input
 from ml.detectors.runner import Runner
 from ml.detectors.spec import DetectorSpec
@@ -124,18 +123,7 @@ def load_detector(
     an untrained network.
     """
     listed = find_detector(name, search)
-    spec = listed.spec
-    if weights:
-        digests = [verify(path) for path in weights]
-    elif listed.folder is not None and spec.weights_file:
-        weights = [listed.folder / spec.weights_file]
-        if not spec.weights_sha256:
-            raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{name}: its detector.json names no SHA-256")
-        digests = [verify(weights[0], expected=spec.weights_sha256)]
-    else:
-        weights = fetched_weights(name)
-        if not weights:
-            raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{name}: no weights given and none fetched")
-        digests = [verify(path) for path in weights]
+    spec, found = listed.spec, verified_weights(listed, weights)
     chosen = device if device is not None else ("cuda" if torch.cuda.is_available() else "cpu")
-    return Detector(spec, [load_network(spec, path) for path in weights], digests, chosen)
+    networks = [load_network(spec, path) for path, _digest in found]
+    return Detector(spec, networks, [digest for _path, digest in found], chosen)

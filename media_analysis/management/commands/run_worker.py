@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,6 +20,7 @@ from django_q.signals import post_spawn
 
 from accounts.services import forget_ended
 from media_analysis import deliveries, fetching, health, housekeeping, services, signals, signs_of_life
+from ml.detectors.loaded import was_loaded
 
 logger = logging.getLogger("sentinel.worker")
 
@@ -156,13 +158,15 @@ def wait(cluster: Cluster, ending: Ending) -> None:
 
 
 def detector_loads() -> bool:
-    """Whether the chosen detector can be loaded, tried in a process of its own.
+    """Whether the chosen detector can be loaded, tried in a process of its own unless it was before.
 
     This process must stay free of torch, whose thread pools do not survive the forks by which the queue makes its
     workers.
     """
-    command = [sys.executable, "-m", "ml.detectors.check", settings.SENTINEL_DETECTOR]
-    command += [str(path) for path in settings.SENTINEL_DETECTOR_WEIGHTS]
+    weights = [Path(path) for path in settings.SENTINEL_DETECTOR_WEIGHTS]
+    if was_loaded(settings.SENTINEL_DETECTOR, weights):
+        return True
+    command = [sys.executable, "-m", "ml.detectors.check", settings.SENTINEL_DETECTOR, *map(str, weights)]
     return subprocess.run(command, cwd=settings.BASE_DIR, check=False).returncode == 0  # noqa: S603 -- our own module
 
 

@@ -48,6 +48,7 @@ class Code(StrEnum):
     TUS_VERSION = "tus_version_not_supported"
     NOT_FAILED = "not_failed"
     CASE_CLOSED = "case_closed"
+    DOCUMENT_OUTDATED = "document_outdated"
     LINK_NOT_SUPPORTED = "link_not_supported"
     LINK_UNREACHABLE = "link_unreachable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -99,6 +100,7 @@ STATUS: dict[Code, int] = {
     Code.TUS_VERSION: 412,
     Code.NOT_FAILED: 409,
     Code.CASE_CLOSED: 409,
+    Code.DOCUMENT_OUTDATED: 410,
     Code.LINK_NOT_SUPPORTED: 422,
     Code.LINK_UNREACHABLE: 422,
     Code.METHOD_NOT_ALLOWED: 405,
@@ -153,6 +155,7 @@ TEXTS: dict[Code, Promise] = {
     Code.TUS_VERSION: _("This address speaks version 1.0.0 of the tus protocol."),
     Code.NOT_FAILED: _("Only a failed examination can be tried again."),
     Code.CASE_CLOSED: _("This case is closed. Its owner can reopen it."),
+    Code.DOCUMENT_OUTDATED: _("A file in it was deleted or taken out of the case. Make it again."),
     Code.LINK_NOT_SUPPORTED: _("This site does not let us fetch the video. Download it yourself and upload the file."),
     Code.LINK_UNREACHABLE: _(
         "The video at this link could not be fetched. Check the link, or download it yourself and upload the file."

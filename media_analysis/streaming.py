@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -120,30 +121,53 @@ def answer_with_file(request: HttpRequest, media: Media, *, actor: User | None, 
         # The storage's server sends it, with its own ranges and tags, to whoever has the link.
         _record(request, media, actor, event)
         return _answer_with_link(media, seconds, content_type, headers["Content-Disposition"])
-    etag = f'"{media.sha256}"'
-    headers |= {"ETag": etag, "Accept-Ranges": "bytes"}
+    return answer_stored(
+        request,
+        str(media.file),
+        etag=f'"{media.sha256}"',
+        content_type=content_type,
+        headers=headers,
+        note=lambda: _record(request, media, actor, event),
+    )
+
+
+def answer_stored(
+    request: HttpRequest,
+    name: str,
+    *,
+    etag: str,
+    content_type: str,
+    headers: Mapping[str, str],
+    note: Callable[[], None],
+) -> HttpResponseBase:
+    """What the storage has under this name, whole or the range that is asked for.
+
+    ``note`` writes down that it is handed out, and is called before any byte is. Raises ``not_found`` where it is gone,
+    ``range_not_satisfiable`` and ``storage_unavailable``.
+    """
+    sent = {**headers, "ETag": etag, "Accept-Ranges": "bytes"}
     unchanged = get_conditional_response(request, etag=etag)
     if unchanged is not None:
-        for name, value in headers.items():
-            unchanged[name] = value
+        for header, value in sent.items():
+            unchanged[header] = value
         return unchanged
     try:
-        whole = ByteRange(0, media_storage().size(str(media.file)) - 1)
+        whole = ByteRange(0, media_storage().size(name) - 1)
         asked = _asked_range(request, etag, whole.length)
         wanted = asked or whole
-        headers["Content-Length"] = str(wanted.length)
+        sent["Content-Length"] = str(wanted.length)
         if asked:
-            headers["Content-Range"] = f"bytes {asked.start}-{asked.end}/{whole.length}"
+            sent["Content-Range"] = f"bytes {asked.start}-{asked.end}/{whole.length}"
         status = 206 if asked else 200
         if request.method == "HEAD":
-            return HttpResponse(status=status, content_type=content_type, headers=headers)
-        part = media_storage().open_part(str(media.file), wanted.start, wanted.length)
+            return HttpResponse(status=status, content_type=content_type, headers=sent)
+        part = media_storage().open_part(name, wanted.start, wanted.length)
     except FileNotFoundError as error:
         raise SentinelError(Code.NOT_FOUND) from error
     try:
-        _record(request, media, actor, event)
+        note()
         pieces = Pieces(part, wanted.length)
-        return StreamingHttpResponse(pieces, status=status, content_type=content_type, headers=headers)
+        return StreamingHttpResponse(pieces, status=status, content_type=content_type, headers=sent)
     except BaseException:
         part.close()
         raise

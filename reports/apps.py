@@ -9,8 +9,9 @@ class ReportsConfig(AppConfig):
     def ready(self) -> None:
         # A key that cannot sign stops the start, not the first report.
         from media_analysis import signals
-        from reports import ahead, checks, seal  # noqa: F401 -- the checks register themselves
+        from reports import ahead, case_documents, case_maker, checks, seal  # noqa: F401 -- some register themselves
 
         seal.require_settings()
         signals.worker_starts.connect(ahead.start, dispatch_uid="reports.ahead")
+        signals.worker_starts.connect(case_maker.start, dispatch_uid="reports.case_maker")
         signals.worker_starts.connect(seal.take_over_folder, dispatch_uid="reports.seal")

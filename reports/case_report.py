@@ -1,7 +1,7 @@
 """Reports over a whole case, and everything of a case in one file.
 
-Both are made anew at each request, from what the case holds at that moment, and are kept nowhere. What they take of a
-file away is written into its custody log.
+What is in them is what the case holds at that moment. Who asks for them, and how they are kept and handed out:
+:mod:`reports.case_documents`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.db.models import Prefetch
@@ -22,7 +21,6 @@ from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 
-from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from media_analysis import cases, custody, evidence
 from media_analysis.case_details import FIELDS, case_rows
@@ -44,18 +42,17 @@ PICTURE_SIZE = 700
 PICTURE_BYTES = 80 * 1024
 CASE_REPORT = "case-report.pdf"
 
+# Called with how many files are through, and how many there are; what it raises ends the making.
+Tell = Callable[[int, int], None]
+
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A finished PDF; ``number`` is printed in it."""
+class Content:
+    """What was written: `size` in bytes, and the public ids of the files that something is told of in it."""
 
-    pdf: bytes
-    number: str
-    language: str
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.pdf).hexdigest()
+    sha256: str
+    size: int
+    media: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,56 +65,49 @@ class Summary:
     picture: ShownPicture | None
 
 
-def make_case_report(seat: Seat, language: str) -> Made:
-    """The report over a case as it is now, for one of its members.
+def write_case_report(target: BinaryIO, seat: Seat, language: str, *, tell: Tell) -> Content:
+    """The report over a case as it is now, for one of its members, as PDF.
 
     Takes seconds, so it must not be called in a transaction. Raises :class:`SentinelError`: ``language_unavailable``.
     """
     files = _files_with_results(seat)
-    made = _make_report(seat, files, language)
-    _note(seat, files, custody.What.CASE_REPORT, language=language, sha256=made.sha256)
-    return made
+    pdf = _make_report(seat, files, language, tell)
+    target.write(pdf)
+    return Content(hashlib.sha256(pdf).hexdigest(), len(pdf), _told_of(files))
 
 
-def make_case_export(seat: Seat, language: str) -> package.Package:
+def write_case_export(target: BinaryIO, seat: Seat, language: str, *, site: str = "", tell: Tell) -> Content:
     """Everything of a case as ZIP: the report over it, the reports of its files, the notes, the custody logs.
 
-    Raises as :func:`make_case_report` does.
+    ``target`` must be able to seek, and is written piece by piece. ``site`` is the address that it was asked for at.
+    Raises as :func:`write_case_report` does, and ``not_found`` where a file was deleted meanwhile.
     """
     files = _files_with_results(seat)
     made_at = timezone.now().astimezone(UTC).replace(microsecond=0)
-    reports: dict[str, bytes] = {}
-    for file in files:
-        if file.media and file.analysis and file.analysis.status == Analysis.Status.DONE:
-            report = services.read_report(services.get_report(file.analysis, language))
-            reports[f"reports/{file.media.public_id}-{language}.pdf"] = report
-    combined = _make_report(seat, files, language)
-    _note(seat, files, custody.What.CASE_EXPORT, language=language)
+    done = _finished(files)
+    tell(0, len(done))
+    combined = _make_report(seat, files, language, lambda _done, _total: None)
     notes = list(cases.notes_of(seat.case))
-    # Without a name from the beginning: whatever dies meanwhile, it is not left behind.
-    target: Any = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 -- handed to the caller
-    try:
-        with package.Writer(target, made_at) as writer:
-            writer.add_bytes(CASE_REPORT, combined.pdf)
-            for name, pdf in reports.items():
-                writer.add_bytes(name, pdf)
-            writer.add_bytes("case.json", package.to_json(describe_case(seat, files, made_at)))
-            writer.add_bytes("notes.json", package.to_json(describe_notes(notes)))
-            writer.add_bytes("notes.csv", notes_csv(notes))
-            for file in files:
-                _add_file(writer, seat, file)
-            sums = package.checksums(writer.members)
-            writer.add_bytes(package.CHECKSUMS, sums)
-            writer.add_bytes(f"{package.CHECKSUMS}.p7s", sign_detached(sums))
-        size = target.tell()
-        target.seek(0)
-        digest = hashlib.file_digest(target, "sha256").hexdigest()
-        target.seek(0)
-        issued.register(digest, IssuedDocument.Kind.PACKAGE, issued_at=made_at)
-    except BaseException:
-        target.close()
-        raise
-    return package.Package(target, f"sentinel-case-{seat.case.public_id}.zip", size, digest)
+    with package.Writer(target, made_at) as writer:
+        writer.add_bytes(CASE_REPORT, combined)
+        for number, (file, analysis) in enumerate(done, start=1):
+            report = services.read_report(services.get_report(analysis, language, site=site))
+            writer.add_bytes(f"reports/{file.line.media_public_id}-{language}.pdf", report)
+            tell(number, len(done))
+        writer.add_bytes("case.json", package.to_json(describe_case(seat, files, made_at)))
+        writer.add_bytes("notes.json", package.to_json(describe_notes(notes)))
+        writer.add_bytes("notes.csv", notes_csv(notes))
+        for each in files:
+            _add_file(writer, seat, each)
+        sums = package.checksums(writer.members)
+        writer.add_bytes(package.CHECKSUMS, sums)
+        writer.add_bytes(f"{package.CHECKSUMS}.p7s", sign_detached(sums))
+    size = target.tell()
+    target.seek(0)
+    whole: Any = target
+    digest = hashlib.file_digest(whole, "sha256").hexdigest()
+    issued.register(digest, IssuedDocument.Kind.PACKAGE, issued_at=made_at)
+    return Content(digest, size, _told_of(files))
 
 
 def describe_case(seat: Seat, files: Sequence[CaseFile], made_at: datetime) -> dict[str, Any]:
@@ -196,29 +186,39 @@ def _files_with_results(seat: Seat) -> list[CaseFile]:
     return cases.show_files(list(lines))
 
 
-def _note(seat: Seat, files: Sequence[CaseFile], what: custody.What, **details: str) -> None:
-    """Into the log of every file that is in what is handed out. Raises ``not_found`` if the case is closed to them."""
-    # Making it took long: whoever was put out of the case meanwhile gets nothing.
-    cases.take_seat(seat.user, seat.case.public_id)
-    said = {"what": str(what), "case": seat.case.public_id, **details}
-    taken = [file.media.public_id for file in files if file.media]
-    custody.record_each(dict.fromkeys(taken, said), custody.Event.DOWNLOADED, actor=seat.user)
+def _finished(files: Sequence[CaseFile]) -> list[tuple[CaseFile, Analysis]]:
+    """Those that are there and were examined."""
+    return [
+        (file, file.analysis)
+        for file in files
+        if file.media and file.analysis and file.analysis.status == Analysis.Status.DONE
+    ]
 
 
-def _make_report(seat: Seat, files: Sequence[CaseFile], language: str) -> Made:
+def _told_of(files: Sequence[CaseFile]) -> list[str]:
+    return [file.media.public_id for file in files if file.media]
+
+
+def _make_report(seat: Seat, files: Sequence[CaseFile], language: str, tell: Tell) -> bytes:
     engine = get_engine()
     engine.require_language(language)
     number, made_at = new_public_id(), timezone.now()
     document = Document()
     with translation.override(language):
-        done = [file for file in files if file.analysis and file.analysis.status == Analysis.Status.DONE]
+        done = _finished(files)
+        shown = done[:MOST_SUMMARIES]
+        summaries = []
+        tell(0, len(shown))
+        for file, analysis in shown:
+            summaries.append(_summarise(file, analysis, document))
+            tell(len(summaries), len(shown))
         context: dict[str, Any] = {
             "case": seat.case,
             "rows": case_rows(seat.case),
             "number": number,
             "files": files,
-            "summaries": [_summarise(file, document) for file in done[:MOST_SUMMARIES]],
-            "left_out": max(len(done) - MOST_SUMMARIES, 0),
+            "summaries": summaries,
+            "left_out": len(done) - len(shown),
             "notes": list(cases.notes_of(seat.case)),
             "members": list(cases.members_of(seat.case)),
             "reader": seat.user,
@@ -232,15 +232,12 @@ def _make_report(seat: Seat, files: Sequence[CaseFile], language: str) -> Made:
         markup = typefaces.spell_out(render_to_string("reports/case_pdf/report.html", context), engine.scripts)
         reason = _("Report of a case")
     pdf = sign_pdf(engine.render(markup, document.parts), reason=reason, contact=settings.SENTINEL_URL).content
-    made = Made(pdf, number, language)
-    issued.register(made.sha256, IssuedDocument.Kind.REPORT, public_id=number, issued_at=made_at)
-    return made
+    digest = hashlib.sha256(pdf).hexdigest()
+    issued.register(digest, IssuedDocument.Kind.REPORT, public_id=number, issued_at=made_at)
+    return pdf
 
 
-def _summarise(file: CaseFile, document: Document) -> Summary:
-    analysis = file.analysis
-    if analysis is None:
-        raise SentinelError(Code.NOT_FINISHED)
+def _summarise(file: CaseFile, analysis: Analysis, document: Document) -> Summary:
     report = present(analysis)
     frame = max(report.key_frames, key=_loudest, default=None)
     stored = evidence.find(analysis, evidence.frame_name(frame.frame)) if frame else None
@@ -262,9 +259,3 @@ def _no_formula(text: str) -> str:
 
 def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def as_download(made: Made, seat: Seat) -> Mapping[str, str]:
-    """Headers that go with the file, whose name is made of an id only."""
-    name = f"sentinel-case-{seat.case.public_id}.pdf"
-    return {"Content-Disposition": f'attachment; filename="{name}"', "Content-Language": made.language}

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import PublicIdField
-from media_analysis.models import Analysis
+from media_analysis.models import Analysis, Case
 
 
 class Timestamp(models.TextChoices):
@@ -90,3 +93,69 @@ class IssuedDocument(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class CaseDocument(models.Model):
+    """A report over a case, or the export of it, that somebody asked for: waiting, being made, or kept for a day.
+
+    Each step is one conditional update of this row. ``file`` is in a folder of the storage that is named after the
+    public id, and goes with the row, however that goes.
+    """
+
+    class Kind(models.TextChoices):
+        REPORT = "report", _("report")
+        EXPORT = "export", _("export")
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        MAKING = "making", _("being made")
+        READY = "ready", _("ready")
+        FAILED = "failed", _("failed")
+
+    public_id = PublicIdField()
+    # Names what it is as long as it is under way, so that there is one of each at a time; afterwards the public id.
+    slot = models.CharField(max_length=80, unique=True, editable=False)
+    case = models.ForeignKey(Case, models.CASCADE, related_name="documents", verbose_name=_("case"))
+    # Whom it is for: what is in it depends on that, and nobody else gets it.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="case_documents", verbose_name=_("user")
+    )
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    language = models.CharField(_("language"), max_length=10)
+    # The address that it was asked for at, which reports in it print where the settings name none.
+    site = models.CharField(max_length=300, blank=True, editable=False)
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
+    # Files that are through, of so many.
+    done = models.PositiveIntegerField(default=0, editable=False)
+    total = models.PositiveIntegerField(default=0, editable=False)
+    attempts = models.PositiveSmallIntegerField(_("tries"), default=0)
+    # Names the try that owns the row while it is made.
+    claim_token = models.CharField(_("claim"), max_length=24, blank=True)
+    worker = models.CharField(_("worker"), max_length=128, blank=True)
+    heartbeat_at = models.DateTimeField(_("last sign of life"), null=True, blank=True)
+    file = models.CharField(_("file"), max_length=255, blank=True)
+    sha256 = models.CharField(_("SHA-256"), max_length=64, blank=True)
+    size = models.PositiveBigIntegerField(_("size in bytes"), default=0)
+    # Public ids of the files that something is told of in it.
+    media = models.JSONField(default=list, blank=True, editable=False)
+    error_code = models.CharField(_("error"), max_length=32, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("document of a case")
+        verbose_name_plural = _("documents of cases")
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["state", "created_at"], name="case_documents_by_state")]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.state in {self.State.WAITING, self.State.MAKING}
+
+    @property
+    def kept_until(self) -> datetime | None:
+        """None while it is under way."""
+        return self.finished_at and self.finished_at + timedelta(hours=settings.SENTINEL_CASE_DOCUMENT_HOURS)

@@ -302,6 +302,8 @@ SENTINEL_UPLOAD_EXPIRY_HOURS = env.float("SENTINEL_UPLOAD_EXPIRY_HOURS", default
 SENTINEL_RETENTION_DAYS = env.int("SENTINEL_RETENTION_DAYS", default=0)
 SENTINEL_RETENTION_NOTICE_DAYS = env.int("SENTINEL_RETENTION_NOTICE_DAYS", default=7)
 SENTINEL_RETENTION_SPARES_OPEN_CASES = env.bool("SENTINEL_RETENTION_SPARES_OPEN_CASES", default=True)
+# Reports over cases and exports of them are kept so long once they are made.
+SENTINEL_CASE_DOCUMENT_HOURS = env.float("SENTINEL_CASE_DOCUMENT_HOURS", default=24.0)
 SENTINEL_DAILY_LIMIT = env.int("SENTINEL_DAILY_LIMIT", default=10)
 SENTINEL_DAILY_LIMIT_TIME_ZONE = env("SENTINEL_DAILY_LIMIT_TIME_ZONE", default="Asia/Kolkata")
 
@@ -459,6 +461,8 @@ SPECTACULAR_SETTINGS = {
         "PictureKindEnum": "media_analysis.serializers.PICTURE_KINDS",
         "MediaKindEnum": "media_analysis.models.Media.Kind",
         "CaseStatusEnum": "media_analysis.models.Case.Status",
+        "CaseDocumentKindEnum": "reports.models.CaseDocument.Kind",
+        "CaseDocumentStateEnum": "reports.models.CaseDocument.State",
         "CaseRoleEnum": "media_analysis.models.CaseRole",
         "InvitedRoleEnum": "media_analysis.case_serializers.ROLES",
     },

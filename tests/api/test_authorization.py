@@ -35,7 +35,9 @@ from accounts.answers import is_api
 from accounts.models import AppSession, PushDevice, User
 from media_analysis import cards, cases, resumable
 from media_analysis.evidence import LABELLED_NAME
-from media_analysis.models import Analysis, CaseRole, Media, Notification, Submission
+from media_analysis.models import Analysis, Case, CaseRole, Media, Notification, Submission
+from reports import case_documents
+from reports.models import CaseDocument
 from tests.conftest import PASSWORD, make_user
 from tests.media_analysis.factories import make_analysis, make_done, make_feedback, make_media
 from tests.web_sockets import open_socket
@@ -232,8 +234,14 @@ TABLE: dict[str, Row] = {
     ),
     "PUT /api/v1/cases/<public_id>/members/<user_id>/": hidden(lambda w: Request(member_path(w), {"role": "viewer"})),
     "DELETE /api/v1/cases/<public_id>/members/<user_id>/": hidden(lambda w: Request(member_path(w)), 204),
-    "GET /api/v1/cases/<public_id>/report/": hidden(lambda w: Request(case_path(w, "report/"))),
-    "GET /api/v1/cases/<public_id>/export/": hidden(lambda w: Request(f"/api/v1/cases/{an_empty_case(w)}/export/")),
+    "GET /api/v1/cases/<public_id>/documents/": hidden(lambda w: Request(case_path(w, "documents/"))),
+    "POST /api/v1/cases/<public_id>/documents/": hidden(
+        lambda w: Request(case_path(w, "documents/"), {"kind": "report"}), 202
+    ),
+    "GET /api/v1/cases/<public_id>/documents/<document_id>/": hidden(lambda w: Request(a_document(w.owner))),
+    "GET /api/v1/cases/<public_id>/documents/<document_id>/file/": hidden(
+        lambda w: Request(f"{a_document(w.owner)}file/")
+    ),
     "GET /api/v1/case-invitations/": own(at("/api/v1/case-invitations/")),
     "DELETE /api/v1/case-invitations/<public_id>/": hidden(
         lambda w: Request(f"/api/v1/case-invitations/{an_invitation(w)}/"), 204
@@ -282,8 +290,15 @@ def case_path(world: World, rest: str = "") -> str:
     return f"/api/v1/cases/{case.public_id}/{rest}"
 
 
-def an_empty_case(world: World) -> str:
-    return cases.open_case(world.owner, "A case", {}).public_id
+def a_document(user: User, case: Case | None = None) -> str:
+    """The address of a report that was made for somebody in a case."""
+    seat = cases.take_seat(user, (case or cases.open_case(user, "A case", {})).public_id)
+    made, _is_new = case_documents.ask_for(seat, "report", "en")
+    stored = default_storage.save(f"documents/{made.public_id}/1.pdf", ContentFile(b"%PDF-"))
+    CaseDocument.objects.filter(pk=made.pk).update(
+        state="ready", slot=made.public_id, file=stored, sha256="0" * 64, size=5, finished_at=timezone.now()
+    )
+    return f"/api/v1/cases/{seat.case.public_id}/documents/{made.public_id}/"
 
 
 def member_path(world: World) -> str:
@@ -437,6 +452,7 @@ class Shared:
     done: Analysis
     waiting: Analysis
     case: str
+    document: str
     card: str
     withdrawn: str
     callers: dict[str, Client]
@@ -449,6 +465,8 @@ ROLES = (
 )
 NOBODY = {"anonymous", "inactive", "deleted", "timed out", "ended"}
 MEMBERS = {"owner", "viewer", "examiner", "case owner"}
+# What was made for one member is not there for the others.
+ITS_MAKER = {"viewer"}
 LOG_IN_FIRST, NOT_THERE, ONLY_LOOK = {"page": 302, "api": 401, "socket": 4401}, 404, 403
 
 # Address → statuses of those who may; where only some of the members may, of the others too.
@@ -467,6 +485,10 @@ SHARED: dict[str, tuple[Callable[[Shared], str], int, set[str]]] = {
     "custody log": (lambda s: f"/media/{s.done.media.public_id}/custody/", 200, MEMBERS),
     "polling": (lambda s: f"/api/v1/analyses/{s.waiting.public_id}/progress/", 200, MEMBERS),
     "case": (lambda s: f"/cases/{s.case}/", 200, MEMBERS),
+    "documents of the case": (lambda s: f"/cases/{s.case}/documents/", 200, MEMBERS),
+    "documents by API": (lambda s: f"/api/v1/cases/{s.case}/documents/", 200, MEMBERS),
+    "somebody's report of the case": (lambda s: f"{s.document.removeprefix('/api/v1')}file", 200, ITS_MAKER),
+    "the same by API": (lambda s: f"{s.document}file/", 200, ITS_MAKER),
     "deletion": (lambda s: f"/media/{s.done.media.public_id}/delete/", 200, {"owner"}),
 }
 # These are made, which takes a second each.
@@ -475,9 +497,6 @@ PAPERS: dict[str, tuple[Callable[[Shared], str], int, set[str]]] = {
     "report by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/report/", 200, MEMBERS),
     "package": (lambda s: f"/analyses/{s.done.public_id}/package.zip", 200, MEMBERS),
     "package by API": (lambda s: f"/api/v1/analyses/{s.done.public_id}/package/", 200, MEMBERS),
-    "report of the case": (lambda s: f"/cases/{s.case}/report.pdf", 200, MEMBERS),
-    "export of the case": (lambda s: f"/cases/{s.case}/export.zip", 200, MEMBERS),
-    "export by API": (lambda s: f"/api/v1/cases/{s.case}/export/", 200, MEMBERS),
 }
 
 
@@ -510,6 +529,7 @@ def make_shared() -> Shared:
     default_storage.save(f"analyses/{waiting.public_id}/{'1' * 24}/preview-0.jpg", ContentFile(a_picture()))
     cases.add_media(cases.take_seat(people["owner"], case.public_id), [media.public_id, waiting.media.public_id])
 
+    document = a_document(people["viewer"], case)
     first = cards.publish(done, by=people["owner"])
     cards.withdraw(first, by=people["owner"])
     second = cards.publish(done, by=people["owner"])
@@ -523,7 +543,7 @@ def make_shared() -> Shared:
     clients["ended"].get("/accounts/logout/")
     clients["ended"].session.flush()
     tokens.end_session(AccessToken(bearers["ended"])[tokens.SESSION_CLAIM])  # type: ignore[arg-type]
-    return Shared(done, waiting, case.public_id, second.public_id, first.public_id, clients, bearers)
+    return Shared(done, waiting, case.public_id, document, second.public_id, first.public_id, clients, bearers)
 
 
 def a_picture() -> bytes:
@@ -537,7 +557,7 @@ def expected_of(role: str, kind: str, status: int, may: set[str]) -> int:
         return LOG_IN_FIRST[kind]
     if role in may:
         return status
-    return ONLY_LOOK if role in MEMBERS else NOT_THERE
+    return ONLY_LOOK if role in MEMBERS and may is not ITS_MAKER else NOT_THERE
 
 
 def ask_as(shared: Shared, role: str, address: str, *, by_token: bool, method: str = "GET") -> int:

@@ -151,6 +151,7 @@ def case_pages(page: Page, site: Site) -> list[View]:
         View("case", case),
         View("case-empty", page.url.removeprefix(site.url)),
         View("case-files", f"{case}files/"),
+        View("case-documents", f"{case}documents/"),
         View("case-edit", f"{case}edit/"),
         View("case-delete", f"{case}delete/"),
         View("classify-for-a-case", f"/analyses/new/?case={case.split('/')[2]}"),

@@ -50,10 +50,8 @@ def test_a_colleague_is_invited_looks_and_is_put_out(
     expect(colleague.heading).to_contain_text("A case with a title")
     colleague.check_page()
     expect(colleague.page.get_by_role("button", name="Add the note")).to_have_count(0)
-    with colleague.page.expect_download() as download:
-        colleague.page.get_by_role("link", name="Download the report of the case (PDF)").click()
-    download.value.save_as(tmp_path / "case.pdf")
-    assert (tmp_path / "case.pdf").read_bytes().startswith(b"%PDF-")
+    take_report_away(colleague, tmp_path / "case.pdf")
+    colleague.go(case)
     colleague.page.get_by_role("link", name="portrait.jpg", exact=True).click()
     expect(colleague.heading).to_have_text("Signs of manipulation found")
     expect(colleague.page.get_by_role("link", name="Delete")).to_have_count(0)
@@ -70,3 +68,16 @@ def test_a_colleague_is_invited_looks_and_is_put_out(
     expect(owner.page.get_by_text("They are no longer in this case.")).to_be_visible()
     assert (colleague.go(case), colleague.go(result)) == (404, 404)
     assert "nothing is wrong" in visitor.site.manage("check_custody_log").stdout
+
+
+def take_report_away(visitor: Visitor, target: Path) -> None:
+    """From the page of a case."""
+    visitor.page.get_by_role("button", name="Make the report (PDF)").click()
+    expect(visitor.heading).to_have_text("Reports and exports")
+    visitor.check_page()
+    expect(visitor.page.get_by_text("Ready", exact=True)).to_be_visible(timeout=60_000)
+    visitor.check_page()
+    with visitor.page.expect_download() as download:
+        visitor.page.get_by_role("link", name="Download", exact=True).click()
+    download.value.save_as(target)
+    assert target.read_bytes().startswith(b"%PDF-")

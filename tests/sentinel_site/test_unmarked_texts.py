@@ -20,12 +20,15 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django_otp.oath import hotp
 
 from accounts import second_factor, tokens
 from accounts.models import Passkey, User
 from media_analysis import cards, cases, custody, services
 from media_analysis.models import Analysis, CaseRole, Media
+from reports import case_documents
+from reports.models import CaseDocument
 from tests.conftest import PASSWORD
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_feedback, make_media
 
@@ -227,6 +230,15 @@ def test_cases_and_custody_logs_have_no_unmarked_text(as_owner: Client, owner: U
         page = as_owner.get(reverse(f"media_analysis:{name}", args=[case.public_id]))
         assert page.status_code == 200
         assert unmarked(page.content.decode()) == [], name
+    for state, error in (("waiting", ""), ("making", ""), ("ready", ""), ("failed", "internal_error")):
+        document, _is_new = case_documents.ask_for(seat, "report", PSEUDO)
+        CaseDocument.objects.filter(pk=document.pk).update(
+            slot=state, state=state, error_code=error, total=2 * (state == "making"), finished_at=timezone.now()
+        )
+    CaseDocument.objects.filter(state__in=("waiting", "making")).update(finished_at=None)
+    page = as_owner.get(reverse("reports:case_documents", args=[case.public_id]))
+    assert page.content.decode().count("data-document=") == 4
+    assert unmarked(page.content.decode()) == []
     page = as_owner.get(reverse("media_analysis:custody", args=[media[0].public_id]))
     assert unmarked(page.content.decode()) == []
 

@@ -63,16 +63,22 @@ def hand_out(request: HttpRequest, seat: Seat, document_id: str) -> HttpResponse
     document = case_documents.get_document(seat, document_id)
     case_documents.require_ready(document)
     name = case_documents.file_name(document)
-    return answer_stored(
-        request,
-        document.file,
-        etag=f'"{document.sha256}"',
-        content_type=CONTENT_TYPES[Kind(document.kind)],
-        headers={
-            **NO_STORE,
-            "Content-Disposition": content_disposition_header(True, name) or "attachment",
-            "Content-Language": document.language,
-            "X-Content-Type-Options": "nosniff",
-        },
-        note=lambda: case_documents.note_handing_out(document, by_range="Range" in request.headers),
-    )
+    try:
+        return answer_stored(
+            request,
+            document.file,
+            etag=f'"{document.sha256}"',
+            content_type=CONTENT_TYPES[Kind(document.kind)],
+            headers={
+                **NO_STORE,
+                "Content-Disposition": content_disposition_header(True, name) or "attachment",
+                "Content-Language": document.language,
+                "X-Content-Type-Options": "nosniff",
+            },
+            note=lambda: case_documents.note_handing_out(document, by_range="Range" in request.headers),
+        )
+    except SentinelError as error:
+        if error.code is Code.NOT_FOUND:
+            # As after a backup was restored, which has the row and not the file.
+            case_documents.close(document, Code.INTERNAL_ERROR)
+        raise

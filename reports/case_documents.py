@@ -120,6 +120,13 @@ def require_ready(document: CaseDocument) -> None:
         raise SentinelError(Code.NO_RESULT, text=_("It could not be made. Try again."))
 
 
+def close(document: CaseDocument, code: Code) -> None:
+    """Hand out a ready document no more: for this reason it is to be made again."""
+    ready = CaseDocument.objects.filter(pk=document.pk, state=State.READY)
+    ready.update(state=State.FAILED, error_code=code, file="", sha256="", size=0, media=[])
+    _discard(document)
+
+
 def file_name(document: CaseDocument) -> str:
     """What its file is called: made of an id only, so no name that somebody gave reaches a header or a disk."""
     return f"sentinel-case-{document.case.public_id}.{ENDINGS[Kind(document.kind)]}"
@@ -319,9 +326,7 @@ def _has_seat(document: CaseDocument) -> bool:
 def _checked(document: CaseDocument) -> CaseDocument:
     """The same; one that holds a file that is not there any more is closed by it, and its own file removed."""
     if document.state == State.READY and not _are_there(document, document.media):
-        closed = CaseDocument.objects.filter(pk=document.pk, state=State.READY)
-        closed.update(state=State.FAILED, error_code=Code.DOCUMENT_OUTDATED, file="", sha256="", size=0, media=[])
-        _discard(document)
+        close(document, Code.DOCUMENT_OUTDATED)
         document.refresh_from_db()
     return document
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import signal
@@ -37,6 +38,7 @@ from tests.site_process import ROOT, SiteProcess, wait_until
 pytestmark = pytest.mark.django_db
 
 PDF = b"%PDF-1.7 of a case"
+DIGEST = hashlib.sha256(PDF).hexdigest()
 State = CaseDocument.State
 
 
@@ -70,7 +72,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         target.write(PDF)
         tell(1, 1)
         media = [file.media.public_id for file in cases.show_files(list(cases.files_of(seat.case))) if file.media]
-        return Content("0" * 64, len(PDF), media)
+        return Content(DIGEST, len(PDF), media)
 
     monkeypatch.setattr(case_maker, "write_case_report", write)
     monkeypatch.setattr(case_maker, "write_case_export", write)
@@ -284,6 +286,15 @@ def test_its_file_goes_with_it(
     assert folder_of(document) == []
 
 
+@pytest.mark.usefixtures("_quick")
+def test_one_whose_file_is_lost_can_be_made_again(owner: User, seat: Seat) -> None:
+    ask(seat)
+    document = make_one()
+    default_storage.delete(document.file)
+    answers = [client_of(owner).get(api_of(document, "file/")) for _each in range(2)]
+    assert [answer.json()["error"] for answer in answers] == ["not_found", "no_result"]
+
+
 def test_folders_without_a_row_are_swept(seat: Seat) -> None:
     kept = ask(seat)
     assert case_documents.discard_orphans([kept.public_id, "0" * 24]) == 1
@@ -301,10 +312,10 @@ def test_a_late_try_changes_nothing(seat: Seat, tmp_path: Path) -> None:
     assert document.attempts == 2
     path = tmp_path / "late.pdf"
     path.write_bytes(b"late")
-    assert not case_documents.finish(late, path, Content("1" * 64, 4, []))
+    assert not case_documents.finish(late, path, Content(hashlib.sha256(b"late").hexdigest(), 4, []))
     assert not case_documents.fail(late, Code.INTERNAL_ERROR)
     document.refresh_from_db()
-    assert (document.state, document.sha256) == (State.READY, "0" * 64)
+    assert (document.state, document.sha256) == (State.READY, DIGEST)
     assert folder_of(document) == [document.file.rpartition("/")[2]]
 
 

@@ -11,7 +11,7 @@ from accounts.models import User
 class UsernameOrEmailBackend(ModelBackend):
     """Log-in with a user name, an e-mail address, or both of one account.
 
-    User names cannot contain ``@`` (see :class:`accounts.forms.SignUpForm`), so the two never collide. One password
+    Names that people choose contain no ``@`` (see :mod:`accounts.names`), so the two never collide. One password
     is hashed whatever is given, so that the time does not tell who has an account.
     """
 
@@ -34,12 +34,12 @@ class UsernameOrEmailBackend(ModelBackend):
 
 def _find(username: str | None, email: str | None) -> User | None:
     """Whose all the given names are."""
-    found = User.objects.all()
-    if email:
-        found = found.filter(email=email.lower())
-    if username and "@" in username:
-        # An administrator's command may have made a name with an @.
-        found = found.filter(email=username.lower()) or found.filter(username=username)
-    elif username:
-        found = found.filter(username=username)
-    return found.first()
+    if not username:
+        return _of_address(email or "")
+    # An administrator's command may have made a name with an @.
+    user = (_of_address(username) if "@" in username else None) or User.objects.named(username)
+    return None if email and (user is None or user.email != email.lower()) else user
+
+
+def _of_address(email: str) -> User | None:
+    return User.objects.filter(email=email.lower()).first()

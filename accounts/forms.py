@@ -8,11 +8,11 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm
-from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
+from accounts import names
 from accounts.models import User
-from accounts.texts import clean_text, scripts_of
+from accounts.texts import clean_text
 
 # The codes of "somebody else has this"; the second is what Django's own check says.
 TAKEN = {"already_exists", "unique"}
@@ -39,10 +39,7 @@ class SignUpForm(BaseUserCreationForm[User]):
 
     username = forms.CharField(
         label=_("User name"),
-        max_length=150,
-        validators=[
-            RegexValidator(r"^[\w.+-]+\Z", _("Use letters, digits and . + - _ only.")),
-        ],
+        max_length=names.MAX_LENGTH,
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "autofocus": True}),
     )
     email = forms.EmailField(
@@ -59,14 +56,8 @@ class SignUpForm(BaseUserCreationForm[User]):
         self.fields["language"].hide_if_alone()  # type: ignore[attr-defined]
 
     def clean_username(self) -> str:
-        # As it is looked for at log-in: letters of other widths are the same ones.
-        username: str = User.normalize_username(self.cleaned_data["username"])
-        # An "a" of another script looks like ours: nobody shall pass for somebody else.
-        if len(scripts_of(username)) > 1:
-            raise forms.ValidationError(_("Use letters of one script only."))
-        if User.objects.filter(username__iexact=username).exists():
-            raise forms.ValidationError(_("This user name is taken."), code="already_exists")
-        return username
+        """Whether somebody has it, the model says."""
+        return names.clean(self.cleaned_data["username"])
 
     def clean_email(self) -> str:
         return require_free_email(self.cleaned_data["email"])

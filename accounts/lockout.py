@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 
+from accounts import names
 from accounts.answers import error_body, is_api
 from accounts.errors import Code, SentinelError
 from accounts.models import User
@@ -16,13 +17,27 @@ from accounts.models import User
 MAX_NAME_LENGTH = 255
 
 
+def guessed_account(request: HttpRequest, credentials: dict[str, Any] | None) -> User | None:
+    """Whose password is tried, whichever of the account's names is given, however written."""
+    name = _given_name(request, credentials)
+    user = User.objects.filter(email=name.lower()).first() if "@" in name else None
+    return user or User.objects.named(name)
+
+
 def guessed_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
-    """The name that failures are counted for: one for an account, whichever of its names is tried, in any case."""
+    """The name that failures are counted for: one for an account, and one for all spellings of a name nobody has."""
+    user = guessed_account(request, credentials)
+    return names.key_of(_given_name(request, credentials))[:MAX_NAME_LENGTH] if user is None else counted_name_of(user)
+
+
+def counted_name_of(user: User) -> str:
+    """The name that an account's failures are counted for."""
+    return (user.username_key or user.username)[:MAX_NAME_LENGTH]
+
+
+def _given_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
     given = credentials or request.POST
-    name = str(given.get("username") or given.get("email") or "").lower()
-    if "@" in name:
-        name = User.objects.filter(email=name).values_list("username", flat=True).first() or name
-    return name.lower()[:MAX_NAME_LENGTH]
+    return str(given.get("username") or given.get("email") or "").replace("\0", "")[:MAX_NAME_LENGTH]
 
 
 def locked_out() -> SentinelError:

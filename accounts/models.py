@@ -1,18 +1,54 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import UserManager as DjangosUserManager
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import names
 from accounts.ids import PublicIdField
 
 
-class User(AbstractUser):
-    """Someone who may submit media. E-mail addresses are unique and kept in lower case."""
+class UserManager(DjangosUserManager["User"]):
+    use_in_migrations = False
 
+    def named(self, name: str) -> User | None:
+        """Whose name this is, in whatever case and spelling; who has it letter for letter comes first.
+
+        One query whether there is such an account or not, so that the time does not tell.
+        """
+        # No name has the NUL that PostgreSQL takes in no query.
+        name = User.normalize_username(name.replace("\0", ""))
+        found = self.filter(Q(username=name) | Q(username_key=names.key_of(name)))
+        return min(found, key=lambda user: user.username != name, default=None)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        """Raises User.DoesNotExist. Django's commands ask by this whether a name is taken."""
+        if (user := self.named(username or "")) is None:
+            raise User.DoesNotExist
+        return user
+
+
+class User(AbstractUser):
+    """Someone who may submit media. E-mail addresses are unique and kept in lower case.
+
+    Names are unique too, and so are their keys, in which names that look alike are the same: `User.objects.named`.
+    """
+
+    username = models.CharField(
+        _("username"),
+        max_length=names.MAX_LENGTH,
+        unique=True,
+        help_text=names.NOT_ALLOWED,
+        validators=[names.validate],
+        error_messages={"unique": names.TAKEN},
+    )
+    username_key = names.UsernameKeyField()
     public_id = PublicIdField()
     email = models.EmailField(_("e-mail address"), unique=True)
     daily_limit = models.PositiveSmallIntegerField(
@@ -37,13 +73,32 @@ class User(AbstractUser):
     # the removal of their media, housekeeping completes it.
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
 
+    objects: ClassVar[UserManager] = UserManager()
+
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
+        # MongoDB finds nothing by a unique index whose column may be empty.
+        indexes = [models.Index(fields=["username_key"], name="users_by_key_of_name")]
+
+    def clean(self) -> None:
+        """For forms. Raises ValidationError for a name that looks like somebody else's."""
+        super().clean()
+        # Django's form for administrators leaves none where it found one wrong.
+        key = names.key_of(self.username or "")
+        is_without = self.username_key is None and not self._state.adding
+        if key and not is_without and self.username_key not in {key, names.exact_key_of(self.username)}:
+            others = User.objects.filter(Q(username_key=key) | Q(username__iexact=self.username)).exclude(pk=self.pk)
+            if others.exists():
+                raise ValidationError({"username": ValidationError(names.TAKEN, code="already_exists")})
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Whatever way a password is changed or an account deactivated, all devices are logged out by it."""
         self.email = self.email.lower()
+        if (columns := kwargs.get("update_fields")) is not None and (
+            "username" in columns or self.username_key is None
+        ):
+            kwargs["update_fields"] = {*columns, "username_key"}
         existed = not self._state.adding
         # Django keeps a password that was set in the clear until it is saved.
         password_changed = self._password is not None  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from accounts import security_log, sessions
-from accounts.lockout import guessed_name
+from accounts.lockout import guessed_account
 from accounts.models import User
 from accounts.security_log import Event
 
@@ -33,7 +33,7 @@ def note_log_out(sender: Any, request: HttpRequest, user: User | None, **kwargs:
 @receiver(user_login_failed)
 def note_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
     """Names that nobody has are not written down: they may be passwords in the wrong field."""
-    user = User.objects.filter(username__iexact=guessed_name(request or HttpRequest(), credentials)).first()
+    user = guessed_account(request or HttpRequest(), credentials)
     if user is not None:
         locked = getattr(request, "axes_locked_out", False)
         security_log.record(user, Event.LOCKED_OUT if locked else Event.WRONG_PASSWORD, request=request)

@@ -18,6 +18,10 @@ from accounts.tokens import MAX_DEVICE_LENGTH, TokenPair
 MAX_LOG_IN_LENGTH = 254
 MAX_PASSWORD_LENGTH = 4096
 MAX_TOKEN_LENGTH = 4096
+USERNAME_RULES = (
+    "Letters and digits of one script, with their vowel signs, and . + - _ only. Nobody else's, in whatever case or "
+    "Unicode form: those are one name."
+)
 
 
 class TextField(serializers.CharField):
@@ -62,7 +66,7 @@ class ErrorOutput(serializers.Serializer[None]):
 
 
 class SignUpInput(serializers.Serializer[None]):
-    username = TextField(max_length=150, help_text="Letters, digits and . + - _ only; nobody else's in any case.")
+    username = TextField(max_length=150, help_text=USERNAME_RULES)
     email = TextField(max_length=254, help_text="An e-mail address that no other account has.")
     password = password_field("At least 10 characters, not a common password, not digits alone, not like the name.")
 

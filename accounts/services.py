@@ -20,7 +20,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
-from accounts import second_factor, security_log, sessions, tokens
+from accounts import lockout, second_factor, security_log, sessions, tokens
 from accounts.addresses import address_of
 from accounts.errors import Code, SentinelError
 from accounts.forms import TAKEN, WRONG_PASSWORD, LogInForm, ProfileForm, SignUpForm
@@ -111,8 +111,8 @@ def log_in(
     that is not there or not active. After repeated failures the answer becomes 429: see :mod:`accounts.lockout`.
     An account with a second factor needs a code in `otp` too: without a right one, ``second_factor_required``.
     """
-    names = {"username": User.normalize_username(username)} if username else {}
-    user = authenticate(request, **names, **({"email": email} if email else {}), password=password)
+    names = {"username": username, "email": email}
+    user = authenticate(request, **{name: given for name, given in names.items() if given}, password=password)
     if not isinstance(user, User):
         text = LogInForm.error_messages["invalid_login"]
         raise SentinelError(Code.NOT_AUTHENTICATED, text=text, headers=CHALLENGE)
@@ -158,9 +158,9 @@ def close_account(user: User) -> None:
 def remove_account(user: User) -> None:
     """Remove an account and everything that names it. What it has elsewhere must be gone by now."""
     OutstandingToken.objects.filter(user=user).delete()
-    names = Q(username__iexact=user.username) | Q(username__iexact=user.email)
+    counted = Q(username=lockout.counted_name_of(user)) | Q(username__iexact=user.username)
     for trace in (AccessAttempt, AccessFailureLog, AccessLog):
-        trace.objects.filter(names).delete()
+        trace.objects.filter(counted | Q(username__iexact=user.email)).delete()
     about_users = ContentType.objects.get_for_model(User)
     LogEntry.objects.filter(content_type=about_users, object_id=str(user.pk)).delete()
     user.delete()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
+from fontTools.unicodedata import script_extension
+
 # Words of the scripts of India are spelled with these two, which join letters or keep them apart.
 JOINERS = "\u200c\u200d"
+# "Common" and "inherited": what belongs to no script.
+COMMON = {"Zyyy", "Zinh"}
 
 
 def clean_text(text: str, *, lines: bool = False) -> str:
@@ -27,6 +31,7 @@ def _clean_character(character: str, *, lines: bool) -> str:
     return "" if category in {"Cc", "Cf"} and character not in JOINERS else character
 
 
-def scripts_of(name: str) -> set[str]:
-    """The scripts of its letters, as the first word of their Unicode names has them: LATIN, DEVANAGARI, CYRILLIC."""
-    return {unicodedata.name(letter, "UNKNOWN").split()[0] for letter in name if letter.isalpha()}
+def is_of_one_script(name: str) -> bool:
+    """Whether all letters, marks and digits of a name are of one script. ASCII digits and punctuation go with any."""
+    scripts = [each for each in map(script_extension, name) if not each & COMMON]
+    return not scripts or bool(set.intersection(*scripts))

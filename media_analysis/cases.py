@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
+from accounts.names import key_of
 from accounts.texts import clean_text
 from media_analysis import custody
 from media_analysis.case_details import FIELDS
@@ -310,11 +311,15 @@ def invite(seat: Seat, who: str, role: CaseRole) -> CaseInvitation:
     if role not in ROLES:
         raise _wrong("role", _("Choose examiner or viewer."))
     # A name with an @ in it could be somebody else's address.
-    who = who.lower() if "@" in who else User.normalize_username(who)
-    if who in {seat.user.email, seat.user.get_username()}:
+    user = User.objects.filter(email=who.lower()).first() if "@" in who else User.objects.named(who)
+    if user == seat.user:
         raise _wrong("who", _("You are in this case yourself."))
-    asked = {"email": who} if "@" in who else {"username": who}
-    user = User.objects.filter(**asked, is_active=True, deleted_at__isnull=True).first()
+    if user is not None and (not user.is_active or user.deleted_at is not None):
+        user = None
+    who = who.lower() if "@" in who else User.normalize_username(who)
+    # Written otherwise, it is the same invitation still.
+    before = CaseInvitation.objects.filter(case=seat.case).values_list("invited_as", flat=True)
+    who = next((each for each in before if key_of(each) == key_of(who)), who)
     open_ones = CaseInvitation.objects.exclude(case=seat.case, invited_as=who)
     if (
         open_ones.filter(case=seat.case).count() >= MAX_INVITATIONS

@@ -44,7 +44,9 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         super().create_model(model)
 
     def add_index(self, model: Any, index: Any, *, unique: bool = False, **options: Any) -> None:
-        fields = [model._meta.get_field(name) for name, _order in index.fields_orders]
+        # A column that is being added is not in the model yet.
+        added = options.get("field")
+        fields = [added] if added else [model._meta.get_field(name) for name, _order in index.fields_orders]
         if not unique or index.condition or any(field.null for field in fields) or options.get("column_prefix"):
             super().add_index(model, index, unique=unique, **options)
             return

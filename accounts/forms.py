@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm, SetPasswordForm
 from django.utils.translation import gettext_lazy as _
 
 from accounts import names
@@ -34,6 +34,12 @@ class LanguageField(forms.ChoiceField):
             self.widget = forms.HiddenInput()
 
 
+class NewPasswordInput(forms.PasswordInput):
+    """Below it stands which of the rules are met while somebody types."""
+
+    has_rules = True
+
+
 class SignUpForm(BaseUserCreationForm[User]):
     """A new account. The e-mail address is needed to get back in after a lost password."""
 
@@ -54,6 +60,7 @@ class SignUpForm(BaseUserCreationForm[User]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["language"].hide_if_alone()  # type: ignore[attr-defined]
+        self.fields["password1"].widget = NewPasswordInput(attrs=self.fields["password1"].widget.attrs)
 
     def clean_username(self) -> str:
         """Whether somebody has it, the model says."""
@@ -180,12 +187,21 @@ class ChangePasswordForm(PasswordChangeForm):
     def __init__(self, *args: Any, confirm: Callable[[str], bool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.confirm = confirm
+        self.fields["new_password1"].widget = NewPasswordInput(attrs=self.fields["new_password1"].widget.attrs)
 
     def clean_old_password(self) -> str:
         password: str = self.cleaned_data["old_password"]
         if not self.confirm(password):
             raise forms.ValidationError(WRONG_PASSWORD, code="password_incorrect")
         return password
+
+
+class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
+    """After the link in a mail."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].widget = NewPasswordInput(attrs=self.fields["new_password1"].widget.attrs)
 
 
 WRONG_PASSWORD = _("This is not your password.")

@@ -25,7 +25,15 @@ from accounts import passkeys, second_factor, security_log, services, sessions, 
 from accounts.addresses import device_name
 from accounts.answers import answer_error
 from accounts.errors import Code, SentinelError
-from accounts.forms import WRONG_PASSWORD, ChangePasswordForm, CodeForm, ConfirmForm, LogInForm, PasskeyForm
+from accounts.forms import (
+    WRONG_PASSWORD,
+    ChangePasswordForm,
+    CodeForm,
+    ConfirmForm,
+    LogInForm,
+    NewPasswordForm,
+    PasskeyForm,
+)
 from accounts.models import Factor, User
 from accounts.throttles import PerAddress, hold_to
 
@@ -350,6 +358,7 @@ class SetNewPasswordView(auth.PasswordResetConfirmView):
 
 def _asked_for_more(request: HttpRequest) -> User | None:
     """Who is to show a second factor: after the right password, or logged in without one."""
+    form_class = NewPasswordForm
     if request.user.is_authenticated:
         user = user_of(request)
         return None if sessions.is_verified(request) or not second_factor.is_on(user) else user

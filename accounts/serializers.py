@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from accounts import limits
+from accounts import limits, password_rules
 from accounts.api_errors import field_errors
 from accounts.models import AppSession, PushDevice, User
 from accounts.push import validate_auth, validate_endpoint, validate_point
@@ -38,7 +38,12 @@ class TextField(serializers.CharField):
 
 
 def password_field(help_text: str, **options: Any) -> TextField:
+    """One that somebody has already: it may be longer than new ones can be."""
     return TextField(max_length=MAX_PASSWORD_LENGTH, help_text=help_text, **options)
+
+
+def new_password_field(help_text: str) -> TextField:
+    return TextField(max_length=password_rules.MAX_LENGTH, help_text=help_text)
 
 
 def text_fields(shape: type[serializers.Serializer[Any]], data: Any) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -68,7 +73,7 @@ class ErrorOutput(serializers.Serializer[None]):
 class SignUpInput(serializers.Serializer[None]):
     username = TextField(max_length=150, help_text=USERNAME_RULES)
     email = TextField(max_length=254, help_text="An e-mail address that no other account has.")
-    password = password_field("At least 10 characters, not a common password, not digits alone, not like the name.")
+    password = new_password_field("12 to 128 characters, not a common password, not digits alone, not like the name.")
 
 
 class AccountInput(SignUpInput):
@@ -243,7 +248,7 @@ class ProfileInput(serializers.Serializer[None]):
 
 class PasswordInput(serializers.Serializer[None]):
     old_password = password_field("The password so far.")
-    new_password = password_field("The new password, by the rules of sign-up.")
+    new_password = new_password_field("The new password, by the rules of sign-up.")
 
 
 class DeleteAccountInput(serializers.Serializer[None]):

@@ -85,6 +85,16 @@ class ChecksPerAddress(_Reported, SimpleRateThrottle):
         return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
 
 
+class PasswordChecksPerAddress(_Reported, SimpleRateThrottle):
+    """How often pages at one address ask, while somebody types a new password, which rules it meets."""
+
+    setting = "SENTINEL_PASSWORD_CHECK_RATE"
+    scope = "password_check"
+
+    def get_cache_key(self, request: Request, view: Any) -> str | None:
+        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
+
+
 def hold_to(throttle_class: type[_Reported], request: HttpRequest) -> None:
     """Count a request for a page as the API counts its own. Raises ``rate_limited``."""
     throttle = throttle_class()

@@ -30,6 +30,7 @@ urlpatterns = [
     path("security/sessions/end/", security.end_other_sessions, name="end_other_sessions"),
     path("security/sessions/<public_id:public_id>/end/", security.end_session, name="end_session"),
     path("password/", security.ChangePasswordView.as_view(), name="password_change"),
+    path("password/check/", views.check_password, name="check_password"),
     path(
         "password/done/",
         auth.PasswordChangeDoneView.as_view(template_name="accounts/password_change_done.html"),

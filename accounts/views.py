@@ -8,11 +8,12 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.generic import FormView
 from django.views.i18n import set_language
@@ -23,7 +24,12 @@ from accounts.errors import Code, SentinelError
 from accounts.forms import DeleteAccountForm, ProfileForm, SignUpForm
 from accounts.language import activate_language_of
 from accounts.models import User
+from accounts.password_rules import rules_met
 from accounts.security_views import safe_next
+from accounts.throttles import PasswordChecksPerAddress, hold_to
+
+# More of a password is not looked at while it is typed; it is too long by far.
+MAX_CHECKED = 1000
 
 
 class SignUpView(FormView[SignUpForm]):
@@ -39,6 +45,22 @@ class SignUpView(FormView[SignUpForm]):
             return self.form_invalid(form)
         login(self.request, user, backend="accounts.backends.UsernameOrEmailBackend")
         return super().form_valid(form)
+
+
+@require_POST
+@never_cache
+@sensitive_post_parameters("password")
+def check_password(request: HttpRequest) -> HttpResponse:
+    """For the script beside a new password: which rules it meets so far. Nothing of it is kept."""
+    try:
+        hold_to(PasswordChecksPerAddress, request)
+    except SentinelError as error:
+        return answer_error(request, error)
+    user: Any = request.user
+    if not user.is_authenticated:
+        names = {name: request.POST[name][:254] for name in ("username", "email") if request.POST.get(name)}
+        user = User(**names) if names else None
+    return JsonResponse({"met": rules_met(request.POST.get("password", "")[:MAX_CHECKED], user)})
 
 
 @require_POST

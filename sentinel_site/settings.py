@@ -149,7 +149,8 @@ PASSWORD_HASHERS = [
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "accounts.password_rules.MaximumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
     {"NAME": "accounts.breached.BreachedPasswordValidator"},
@@ -413,6 +414,7 @@ SENTINEL_API_RATE_USER = env("SENTINEL_API_RATE_USER", default="300/min")
 SENTINEL_API_RATE_ANONYMOUS = env("SENTINEL_API_RATE_ANONYMOUS", default="60/min")
 SENTINEL_CHECK_RATE = env("SENTINEL_CHECK_RATE", default="30/min")
 SENTINEL_API_RATE_SIGN_UP = env("SENTINEL_API_RATE_SIGN_UP", default="30/hour")
+SENTINEL_PASSWORD_CHECK_RATE = env("SENTINEL_PASSWORD_CHECK_RATE", default="60/min")
 # Tokens of the phone apps. A log-in is an AppSession that all its tokens name; see accounts/tokens.py.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),

@@ -85,6 +85,36 @@ def test_a_lost_password_is_replaced_by_mail(site: Site, visitor: Visitor) -> No
     expect(visitor.heading).to_have_text("This link does not work any more")
 
 
+def test_a_new_password_is_shown_and_measured_while_it_is_typed(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.go("/accounts/signup/")
+    page.get_by_label("User name").fill("आशा")
+    field, meter = page.get_by_label("Password", exact=True), page.locator("meter")
+    button = page.get_by_role("button", name="Show the password").first
+    expect(meter).to_be_hidden()
+    field.fill("12345")
+    expect(page.get_by_role("status").filter(has_text="rules are met")).to_have_text("3 of 6 rules are met")
+    field.press("Tab")
+    expect(button).to_be_focused()
+    button.press("Space")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(field).to_have_attribute("type", "text")
+    field.fill(PASSWORD)
+    expect(page.locator(".helptext li[data-met]")).to_have_count(6)
+    expect(meter).to_have_js_property("value", 6)
+    visitor.check_page()
+    page.get_by_label("E-mail address").fill("asha@example.org")
+    page.get_by_label("Password confirmation").fill("another one than before")
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.locator(".errorlist").first).to_be_visible()
+    expect(field).to_have_attribute("type", "password")
+    field.fill(PASSWORD)
+    page.get_by_label("Password confirmation").fill(PASSWORD)
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_role("link", name="Account: आशा")).to_be_visible()
+    visitor.check_page()
+
+
 def test_a_password_is_changed(visitor: Visitor) -> None:
     page = visitor.page
     visitor.sign_up("changer")

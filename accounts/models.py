@@ -300,6 +300,7 @@ class SecurityEvent(models.Model):
         WRONG_PASSWORD = "wrong_password", _("Wrong password")
         LOCKED_OUT = "locked_out", _("Too many wrong passwords")
         WRONG_CODE = "wrong_code", _("Wrong code")
+        CODE_USED_AGAIN = "code_used_again", _("A code was used again")
         WRONG_PASSKEY = "wrong_passkey", _("Passkey refused")
         PASSWORD_CHANGED = "password_changed", _("Password changed")
         PASSWORD_RESET_ASKED = "password_reset_asked", _("Link for a new password sent")
@@ -337,3 +338,45 @@ class SecurityEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} {self.at:%Y-%m-%d %H:%M}"
+
+
+class AccountMail(models.Model):
+    """A mail about an account on its way to its owner. The row goes when it is sent: see accounts/mails.py.
+
+    It names no account, so that it is sent too when the account is deleted meanwhile, whoever did that. Nobody is
+    shown these rows.
+    """
+
+    class Kind(models.TextChoices):
+        SECURITY = "security"
+        PASSWORD_RESET = "password_reset"  # noqa: S105 -- a kind of mail
+
+    class Status(models.TextChoices):
+        WAITING = "waiting"
+        SENDING = "sending"
+
+    public_id = PublicIdField()
+    kind = models.CharField(max_length=14, choices=Kind.choices)
+    to = models.EmailField()
+    language = models.CharField(max_length=10, blank=True)
+    # What a mail of the first kind says.
+    name = models.CharField(max_length=150, blank=True)
+    event = models.CharField(max_length=24, blank=True)
+    # Where the site was asked for the link, with which the link begins.
+    site = models.CharField(max_length=300, blank=True)
+    address = models.CharField(max_length=45, blank=True)
+    user_agent = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    claim_token = models.CharField(max_length=24, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    handed_over_at = models.DateTimeField(null=True, blank=True)
+    next_try_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        indexes = [models.Index(fields=["status", "next_try_at"], name="account_mails_due")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.created_at:%Y-%m-%d %H:%M}"

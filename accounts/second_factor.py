@@ -114,13 +114,14 @@ def confirm_totp(request: HttpRequest, user: User, code: str) -> list[str]:
 def check_code(request: HttpRequest, user: User, code: str) -> Factor:
     """Accept a code of the app, or a recovery code, once; returns which it was.
 
-    Raises ``second_factor_required`` for a wrong or used one, ``rate_limited`` after wrong ones.
+    Raises ``second_factor_required`` for a wrong or used one, ``rate_limited`` after wrong ones. Of a used one the
+    owner is told: somebody may have read it over their shoulder.
     """
     code = "".join(code.split()).replace("-", "").lower()
     row = _claim_try(user)
     factor = _accept(row, user, code)
-    if factor is None:
-        security_log.record(user, Event.WRONG_CODE, request=request)
+    if not isinstance(factor, Factor):
+        security_log.record(user, factor, request=request)
         raise SentinelError(Code.SECOND_FACTOR_REQUIRED, text=WRONG_CODE, headers=CHALLENGE)
     SecondFactor.objects.filter(pk=row.pk).update(failures=0, failed_at=None)
     if factor is Factor.RECOVERY:
@@ -172,19 +173,26 @@ def wrong_code() -> SentinelError:
 WRONG_CODE = _("This code is wrong or was used already. Wait for the next one.")
 
 
-def _accept(row: SecondFactor, user: User, code: str) -> Factor | None:
+def _accept(row: SecondFactor, user: User, code: str) -> Factor | Event:
+    """Which factor it was, or why it is none."""
     now = timezone.now()
     if len(code) == DIGITS and row.confirmed_at is not None:
         step = _step_of(_decrypt(row.secret), code)
         if step is None:
-            return None
+            return Event.WRONG_CODE
         # Of two that come with the same code, one moves the step on. With it goes a secret that an old key encrypted.
         taken = SecondFactor.objects.filter(pk=row.pk, last_step__lt=step).update(
             last_step=step, last_used_at=now, secret=_encrypt(_decrypt(row.secret))
         )
-        return Factor.TOTP if taken else None
-    used = RecoveryCode.objects.filter(user=user, digest=_digest(user, code), used_at__isnull=True).update(used_at=now)
-    return Factor.RECOVERY if used else None
+        if taken:
+            return Factor.TOTP
+        is_again = SecondFactor.objects.filter(pk=row.pk, last_step=step).exists()
+    else:
+        given = RecoveryCode.objects.filter(user=user, digest=_digest(user, code))
+        if given.filter(used_at__isnull=True).update(used_at=now):
+            return Factor.RECOVERY
+        is_again = given.exists()
+    return Event.CODE_USED_AGAIN if is_again else Event.WRONG_CODE
 
 
 def _claim_try(user: User) -> SecondFactor:

@@ -6,22 +6,16 @@ into the field for the name.
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import timezone, translation
-from django.utils.translation import gettext as _
 
-from accounts.addresses import address_of, device_name, user_agent_of
-from accounts.models import SecurityEvent, User
-
-logger = logging.getLogger(__name__)
+from accounts.addresses import address_of, user_agent_of
+from accounts.models import AccountMail, SecurityEvent, User
 
 Event = SecurityEvent.Event
 # What an owner sees.
@@ -32,8 +26,11 @@ MOST_OF_A_KIND, WITHIN = 20, timedelta(hours=1)
 TOLD = {
     *(Event.PASSWORD_CHANGED, Event.EMAIL_CHANGED, Event.TOTP_ADDED, Event.TOTP_REMOVED, Event.PASSKEY_ADDED),
     *(Event.PASSKEY_REMOVED, Event.RECOVERY_CODES_MADE, Event.RECOVERY_CODE_USED, Event.SECOND_FACTOR_RESET),
+    Event.CODE_USED_AGAIN,
 }
-FAILURES = {Event.WRONG_PASSWORD, Event.WRONG_CODE, Event.WRONG_PASSKEY, Event.LOCKED_OUT, Event.PASSWORD_RESET_ASKED}
+# Written once within that time: of the second, wherever it comes from, since each writes a mail.
+ONCE = {Event.LOCKED_OUT, Event.CODE_USED_AGAIN}
+FAILURES = {Event.WRONG_PASSWORD, Event.WRONG_CODE, Event.WRONG_PASSKEY, Event.PASSWORD_RESET_ASKED, *ONCE}
 
 
 def record(
@@ -43,30 +40,44 @@ def record(
     request: HttpRequest | None = None,
     actor: User | None = None,
     email: str = "",
+    address: str = "",
+    user_agent: str = "",
     **details: str,
 ) -> None:
-    """Write what happened to the account of `user`. `actor` is the administrator who did it, None for the owner.
+    """Write what happened to the account of `user`, and have its owner told where that has to be.
 
-    `email` is the address that the owner had until then, where that is not the one they have now.
+    `actor` is the administrator who did it, None for the owner. `email` is the address that the owner had until then,
+    where that is not the one they have now. `address` and `user_agent` are those of the `request`, or of one that was.
     """
-    address = address_of(request) if request is not None else ""
+    if request is not None:
+        address, user_agent = address_of(request), user_agent_of(request)
     if event in FAILURES:
-        before = SecurityEvent.objects.filter(
-            user=user, event=event, address=address, at__gte=timezone.now() - WITHIN
-        ).count()
-        if before >= (1 if event is Event.LOCKED_OUT else MOST_OF_A_KIND):
+        before = SecurityEvent.objects.filter(user=user, event=event, at__gte=timezone.now() - WITHIN)
+        if event is not Event.CODE_USED_AGAIN:
+            before = before.filter(address=address)
+        if before.count() >= (1 if event in ONCE else MOST_OF_A_KIND):
             return
-    written = SecurityEvent.objects.create(
-        user=user,
-        event=event,
-        actor=actor,
-        actor_name=actor.get_username() if actor is not None else "",
-        address=address,
-        user_agent=user_agent_of(request) if request is not None else "",
-        details=details,
-    )
-    if user is not None and event in TOLD:
-        _tell(user, written, email or user.email)
+    with transaction.atomic():
+        if user is not None and event in TOLD:
+            # First, where there are no transactions: told of what is not in the log is better than the other way.
+            AccountMail.objects.create(
+                kind=AccountMail.Kind.SECURITY,
+                to=email or user.email,
+                language=user.language or translation.get_language() or "",
+                name=user.get_username(),
+                event=event,
+                address=address,
+                user_agent=user_agent,
+            )
+        SecurityEvent.objects.create(
+            user=user,
+            event=event,
+            actor=actor,
+            actor_name=actor.get_username() if actor is not None else "",
+            address=address,
+            user_agent=user_agent,
+            details=details,
+        )
 
 
 def newest_of(user: User) -> QuerySet[SecurityEvent]:
@@ -84,27 +95,3 @@ def forget_old() -> tuple[int, int]:
         .update(address="", user_agent="")
     )
     return emptied, deleted
-
-
-def _tell(user: User, event: SecurityEvent, email: str) -> None:
-    """By e-mail, in the owner's language. What they did is done, whether or not a mail server is there."""
-    with translation.override(user.language or translation.get_language()):
-        context = {
-            "name": user.get_username(),
-            "event": event.get_event_display(),
-            "time": timezone.localtime(event.at),
-            "address": event.address,
-            "device": device_name(event.user_agent),
-            "link": f"{settings.SENTINEL_URL}{reverse('accounts:security')}" if settings.SENTINEL_URL else "",
-        }
-        message = EmailMessage(
-            subject=_("The security of your Sentinel account"),
-            body=render_to_string("accounts/security_email.txt", context),
-            to=[email],
-            headers={"Auto-Submitted": "auto-generated"},
-        )
-        try:
-            message.send()
-        except OSError:
-            # smtplib's errors are OSErrors as well as those of the network.
-            logger.exception("An owner could not be told by e-mail what happened to their account")

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import PasswordResetForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse, reverse_lazy
@@ -20,8 +21,9 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.generic import FormView
 
-from accounts import passkeys, second_factor, security_log, services, sessions, tokens
+from accounts import mails, passkeys, second_factor, security_log, services, sessions, tokens
 from accounts.addresses import device_name
 from accounts.answers import answer_error
 from accounts.errors import Code, SentinelError
@@ -332,15 +334,19 @@ class ChangePasswordView(auth.PasswordChangeView):
         return response
 
 
-class ResetPasswordView(auth.PasswordResetView):
+class ResetPasswordView(FormView[PasswordResetForm]):
+    """Answers alike, and as fast, whether or not somebody has the address: see accounts/mails.py."""
+
     template_name = "accounts/password_reset.html"
-    email_template_name = "accounts/password_reset_email.txt"
-    subject_template_name = "accounts/password_reset_subject.txt"
+    form_class = PasswordResetForm
     success_url = reverse_lazy("accounts:password_reset_done")
 
-    def form_valid(self, form: Any) -> HttpResponse:
-        for user in form.get_users(form.cleaned_data["email"]):
-            security_log.record(user, security_log.Event.PASSWORD_RESET_ASKED, request=self.request)
+    def form_valid(self, form: PasswordResetForm) -> HttpResponse:
+        try:
+            hold_to(PerAddress, self.request)
+        except SentinelError as error:
+            return answer_error(self.request, error)
+        mails.ask_for_new_password(self.request, form.cleaned_data["email"])
         return super().form_valid(form)
 
 
@@ -348,6 +354,7 @@ class SetNewPasswordView(auth.PasswordResetConfirmView):
     """Opens nothing by itself: whoever has the mailbox still needs the second factor to log in."""
 
     template_name = "accounts/password_reset_confirm.html"
+    form_class = NewPasswordForm
     success_url = reverse_lazy("accounts:password_reset_complete")
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -358,7 +365,6 @@ class SetNewPasswordView(auth.PasswordResetConfirmView):
 
 def _asked_for_more(request: HttpRequest) -> User | None:
     """Who is to show a second factor: after the right password, or logged in without one."""
-    form_class = NewPasswordForm
     if request.user.is_authenticated:
         user = user_of(request)
         return None if sessions.is_verified(request) or not second_factor.is_on(user) else user

@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import logging
 import random
-import smtplib
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from email.utils import parseaddr
+from functools import partial
 
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.db import DatabaseError, connections
 from django.db.models import F, QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone, translation
 
+from accounts import mails
 from accounts.ids import new_public_id
 from accounts.models import PushDevice, User
+from accounts.outgoing import InDoubt, NotSent, NotWanted, hand_over
 from media_analysis import clock, notifications, push
 from media_analysis.models import Delivery, Notification
 
@@ -38,24 +41,6 @@ LONGEST_WAIT_SECONDS = 3600.0
 OVERDUE_AFTER = timedelta(days=1)
 SENDERS = 4
 POLL_SECONDS = 1.0
-
-
-class NotSent(Exception):
-    """It certainly did not go out. ``code`` is a machine name; ``permanent`` if another try would end the same way."""
-
-    def __init__(self, code: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
-        super().__init__(code)
-        self.code = code
-        self.permanent = permanent
-        self.retry_after = retry_after
-
-
-class InDoubt(Exception):
-    """It may have gone out or not."""
-
-
-class NotWanted(Exception):
-    """Nobody waits for it any more."""
 
 
 def claim_due() -> Delivery | None:
@@ -146,19 +131,19 @@ class Sender(threading.Thread):
         """Whether there was something to send, and somebody free to send it."""
         if not self._free.acquire(timeout=POLL_SECONDS):
             return False
-        delivery = None
+        send = None
         try:
-            delivery = claim_due()
+            send = _claim_any()
         except DatabaseError:
             # The database may be away for a moment; the next round tries again, on a new connection.
             logger.exception("The sender could not reach the database")
             connections.close_all()
         finally:
-            if delivery is None:
+            if send is None:
                 self._free.release()
-        if delivery is not None:
-            pool.submit(_deliver_in_thread, delivery).add_done_callback(self._done)
-        return delivery is not None
+        if send is not None:
+            pool.submit(_send_in_thread, send).add_done_callback(self._done)
+        return send is not None
 
     def _done(self, future: Future[None]) -> None:
         self._free.release()
@@ -166,9 +151,28 @@ class Sender(threading.Thread):
             logger.error("A delivery could not be written down: %s", error)
 
 
-def _deliver_in_thread(delivery: Delivery) -> None:
+def _claim_any() -> Callable[[], None] | None:
+    """Something that is due, claimed, to be called: mails about accounts, and deliveries. Neither holds up the other,
+    whichever there is a flood of.
+    """
+    claims: list[Callable[[], Callable[[], None] | None]] = [_claim_mail, _claim_delivery]
+    random.shuffle(claims)
+    return next((send for claim in claims if (send := claim()) is not None), None)
+
+
+def _claim_mail() -> Callable[[], None] | None:
+    mail = mails.claim_due()
+    return None if mail is None else partial(mails.send, mail)
+
+
+def _claim_delivery() -> Callable[[], None] | None:
+    delivery = claim_due()
+    return None if delivery is None else partial(deliver, delivery)
+
+
+def _send_in_thread(send: Callable[[], None]) -> None:
     try:
-        deliver(delivery)
+        send()
     finally:
         connections.close_all()
 
@@ -213,26 +217,10 @@ def _send_push(delivery: Delivery) -> None:
 
 def _send_email(delivery: Delivery) -> None:
     """At most once: from the moment that it is handed over, only a refusal by the mail server permits another try."""
-    mail = _email(delivery.notification)
-    connection = get_connection(timeout=settings.EMAIL_TIMEOUT)
-    try:
-        connection.open()
-    except (OSError, smtplib.SMTPException) as error:
-        raise NotSent("mail_server") from error
-    try:
-        if not _owned(delivery).update(handed_over_at=timezone.now()):
-            # Taken for lost, and another sender has it.
-            raise NotWanted
-        connection.send_messages([mail])
-    except smtplib.SMTPRecipientsRefused as error:
-        codes = [code for code, _text in error.recipients.values()]
-        raise NotSent("mail_refused", permanent=all(code >= 500 for code in codes)) from error
-    except smtplib.SMTPResponseException as error:
-        raise NotSent("mail_refused", permanent=error.smtp_code >= 500) from error
-    except (OSError, smtplib.SMTPException) as error:
-        raise InDoubt from error
-    finally:
-        connection.close()
+    hand_over(
+        _email(delivery.notification),
+        note=lambda: bool(_owned(delivery).update(handed_over_at=timezone.now())),
+    )
 
 
 def _email(notification: Notification) -> EmailMessage:

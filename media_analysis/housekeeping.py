@@ -17,6 +17,7 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
+from accounts import mails
 from media_analysis import (
     account_deletion,
     deliveries,
@@ -204,6 +205,7 @@ def tidy_up() -> None:
         account_deletion.erase_closed_accounts,
         notifications.announce_missed,
         deliveries.recover_lost,
+        mails.recover_lost,
         live.discard_finished,
     ):
         try:

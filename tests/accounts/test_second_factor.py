@@ -16,7 +16,7 @@ from django_otp.oath import hotp
 
 from accounts import second_factor, sessions, tokens
 from accounts.errors import Code, SentinelError
-from accounts.models import AppSession, RecoveryCode, SecondFactor, SecurityEvent, User
+from accounts.models import AccountMail, AppSession, RecoveryCode, SecondFactor, SecurityEvent, User
 from tests.accounts.calls import post
 from tests.conftest import PASSWORD
 
@@ -170,6 +170,30 @@ def test_a_code_works_once_and_no_earlier_one_after_it(
         with pytest.raises(SentinelError) as refusal:
             accept(owner, used, rf)
         assert refusal.value.code is Code.SECOND_FACTOR_REQUIRED
+
+
+def test_owners_are_told_once_an_hour_that_a_code_came_again(
+    as_owner: Client, owner: User, clock: list[float], rf: Any
+) -> None:
+    secret, codes = set_up(as_owner, owner, clock)
+    code = code_of(secret, clock[0])
+    accept(owner, code, rf)
+    accept(owner, codes[0], rf)
+    AccountMail.objects.all().delete()
+    for used in (code, codes[0], code):
+        SecondFactor.objects.update(failures=0)
+        with pytest.raises(SentinelError):
+            second_factor.check_code(rf.post("/", REMOTE_ADDR=f"192.0.2.{len(used)}"), owner, used)
+    assert events(owner).count("code_used_again") == 1
+    assert list(AccountMail.objects.values_list("event", "to")) == [("code_used_again", owner.email)]
+    # An hour later it is news again. A code that nobody ever had is a wrong one.
+    SecurityEvent.objects.update(at=timezone.now() - timedelta(minutes=61))
+    for wrong in (code, "abcd"):
+        SecondFactor.objects.update(failures=0)
+        with pytest.raises(SentinelError):
+            accept(owner, wrong, rf)
+    assert events(owner)[:2] == ["wrong_code", "code_used_again"]
+    assert events(owner).count("code_used_again") == AccountMail.objects.count() == 2
 
 
 def test_a_recovery_code_works_once_however_it_is_typed(  # noqa: PLR0917 -- fixtures

@@ -18,7 +18,7 @@ from accounts import tokens
 from accounts.errors import SentinelError
 from accounts.ids import new_public_id
 from accounts.models import AppSession, User
-from tests.accounts.calls import bearer, call, post
+from tests.accounts.calls import bearer, call, post, send_mails
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -211,6 +211,7 @@ def change_by_mail(client: Client, user: User) -> None:
     from django.core import mail
 
     client.post(reverse("accounts:password_reset"), {"email": user.email})
+    send_mails()
     link = re.search(r"https?://testserver(\S+)", str(mail.outbox[-1].body))
     assert link is not None
     address = client.get(link[1], follow=True).redirect_chain[-1][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,15 @@ class Site(SiteProcess):
         """Every file received or made from one."""
         return {path for folder in ("media", "incoming") for path in (self.data / folder).rglob("*") if path.is_file()}
 
-    def newest_mail(self) -> str:
-        return max(self.mails.iterdir(), key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8")
+    def mail_with(self, text: str) -> str:
+        """The first mail that says so. The worker sends it."""
+        end = time.monotonic() + RESULT_MS / 1000
+        while time.monotonic() < end:
+            for path in self.mails.iterdir():
+                if text in (mail := path.read_text(encoding="utf-8")):
+                    return mail
+            time.sleep(0.1)
+        raise AssertionError(f"no mail says {text!r}")
 
 
 class Visitor:

@@ -23,8 +23,6 @@ from media_analysis.storage import StorageTrouble
 
 logger = logging.getLogger(__name__)
 
-# Longer than any request takes from its first row to its last.
-UNDER_WAY = timedelta(minutes=2)
 # Nothing older is looked for: this is done every few minutes.
 LOOK_BACK = timedelta(days=1)
 OURS = ("accounts", "media_analysis", "reports", "twitterbot")
@@ -49,13 +47,7 @@ def remove_files() -> int:
     half = Media.objects.filter(created_at__lt=older, created_at__gte=newer, analyses__isnull=True)
     found = list(half.filter(deleted_at__isnull=True))
     for media in found:
-        for analysis_id in _received_for(media.public_id):
-            limits.give_back(analysis_id)
-        if custody.events_of(media.public_id).exists():
-            services.delete_media(media)
-        else:
-            services.discard_stored(media)
-            media.delete()
+        services.undo_submission(media)
     return len(found)
 
 
@@ -112,12 +104,7 @@ def _remove_orphans_of(model: Any, field: Any) -> int:
 
 def _times() -> tuple[datetime, datetime]:
     now = timezone.now()
-    return now - UNDER_WAY, now - LOOK_BACK
-
-
-def _received_for(media_id: str) -> list[str]:
-    received = custody.events_of(media_id).filter(event=custody.Event.RECEIVED)
-    return [str(event.details["analysis"]) for event in received if "analysis" in event.details]
+    return now - services.UNDER_WAY, now - LOOK_BACK
 
 
 def _asked_for(entry: UsageEntry) -> set[str]:
@@ -125,7 +112,7 @@ def _asked_for(entry: UsageEntry) -> set[str]:
     around = CustodyEvent.objects.filter(
         actor=entry.user.public_id,
         event=custody.Event.RECEIVED,
-        at__gte=entry.created_at - UNDER_WAY,
-        at__lt=entry.created_at + UNDER_WAY,
+        at__gte=entry.created_at - services.UNDER_WAY,
+        at__lt=entry.created_at + services.UNDER_WAY,
     )
     return {str(event.details.get("analysis", "")) for event in around}

@@ -171,6 +171,7 @@ def submit_upload(
         with _locked(upload, patience=PATIENCE_SECONDS) as part:
             analysis = _made_of(owner, upload_id, idempotency_key)
             if analysis is None:
+                _undo_interrupted(owner, upload_id)
                 staged = _stage(upload, part)
                 try:
                     analysis = services.submit_media(
@@ -322,6 +323,14 @@ def _made_of(owner: User, upload_id: str, idempotency_key: str) -> Analysis | No
         if under_key.exclude(media__sha256=media.sha256).exists():
             raise SentinelError(Code.KEY_REUSED)
     return media.analyses.select_related("media").order_by("created_at").first()
+
+
+def _undo_interrupted(owner: User, upload_id: str) -> None:
+    """Where transactions mean nothing, a killed request may have begun to submit this upload. With the lock on its
+    file, nobody goes on with that.
+    """
+    for media in Media.objects.filter(owner=owner, public_id=upload_id, deleted_at__isnull=True):
+        services.undo_submission(media)
 
 
 def _remove(upload: ResumableUpload) -> None:

@@ -20,7 +20,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts import correlation, limits
-from accounts.errors import Code, SentinelError
+from accounts.errors import TEXTS, Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
 from accounts.outages import insist, is_outage
@@ -46,6 +46,10 @@ DATABASE_PATIENCE_SECONDS = 600.0
 INTERRUPTED_AFTER = timedelta(minutes=1)
 # A submission's rows follow each other within milliseconds, where no transaction shows them all at once.
 WRITTEN_DOWN_WITHIN_SECONDS = 2.0
+# Longer than any request takes from its first row to its last.
+UNDER_WAY = timedelta(minutes=2)
+# After so long, whoever finds another request at work on the same comes again.
+COME_AGAIN_SECONDS = 10
 # Failures of ours, not of the file: what was spent on them is given back.
 OUR_FAULT = {Code.MODEL_UNAVAILABLE, Code.INTERNAL_ERROR, Code.FILE_DAMAGED}
 # Races that one claim may lose in a row before the worker waits for the next message.
@@ -77,9 +81,10 @@ def submit_media(
     the worker uses its own.
 
     Returns the queued analysis. Raises :class:`SentinelError` with the codes of
-    :func:`media_analysis.validators.probe_media`, ``rate_limited``, ``storage_full``, ``storage_unavailable``, or
-    ``idempotency_key_reused`` for a key that named another file; then nothing was spent and nothing is kept.
-    Once it returns, the file and the analysis survive whatever is killed.
+    :func:`media_analysis.validators.probe_media`, ``rate_limited``, ``storage_full``, ``storage_unavailable``,
+    ``idempotency_key_reused`` for a key that named another file, or ``unavailable`` while another request under the key
+    may be at work; then nothing was spent and nothing is kept. Once it returns, the file and the analysis survive
+    whatever is killed.
     """
     if earlier := _submitted_before(owner, idempotency_key, staged):
         return earlier
@@ -128,12 +133,18 @@ def submit_media(
             return earlier
         if isinstance(error, limits.DailyLimitReached):
             raise daily_limit_reached(owner) from error
+        if isinstance(error, IntegrityError) and idempotency_key:
+            # Of a file that is being deleted just now, for one.
+            logger.warning("A key that is taken, and leads to no analysis: %s", error)
+            raise under_way() from error
         raise
     return analysis
 
 
 def _submitted_before(owner: User, idempotency_key: str, staged: StagedFile) -> Analysis | None:
-    """The analysis that came of this key. Raises ``idempotency_key_reused`` if that was of another file."""
+    """The analysis that came of this key. Raises ``idempotency_key_reused`` if that was of another file, and as
+    :func:`accepted_as` does.
+    """
     if not idempotency_key:
         return None
     submission = (
@@ -145,11 +156,48 @@ def _submitted_before(owner: User, idempotency_key: str, staged: StagedFile) -> 
         return None
     if submission.media.sha256 != staged.sha256:
         raise SentinelError(Code.KEY_REUSED)
-    return first_analysis(submission.media)
+    return accepted_as(submission.media)
+
+
+def accepted_as(media: Media) -> Analysis | None:
+    """What a file was submitted for; None if its submission was interrupted, and nothing is left of it now.
+
+    Where transactions mean nothing, its request may have written the file down, but not the analysis yet. Raises
+    ``unavailable`` as long as nobody can know whether it still will.
+    """
+    if analysis := first_analysis(media):
+        return analysis
+    if media.created_at > timezone.now() - UNDER_WAY:
+        raise under_way()
+    undo_submission(media)
+    return None
+
+
+def under_way() -> SentinelError:
+    """Refuses what another request, which may have been killed, has begun."""
+    return SentinelError(
+        Code.UNAVAILABLE, text=TEXTS[Code.UPLOAD_LOCKED], headers={"Retry-After": str(COME_AGAIN_SECONDS)}
+    )
+
+
+def undo_submission(media: Media) -> None:
+    """Remove a file whose submission broke off before its analysis: nobody was told that it was accepted."""
+    if not Media.objects.filter(pk=media.pk).exists():
+        # Others did; and the file may have come again under the same id.
+        return
+    received = custody.events_of(media.public_id).filter(event=custody.Event.RECEIVED)
+    for details in received.values_list("details", flat=True):
+        if "analysis" in details:
+            limits.give_back(str(details["analysis"]))
+    if custody.events_of(media.public_id).exists():
+        delete_media(media)
+    else:
+        discard_stored(media)
+        media.delete()
 
 
 def first_analysis(media: Media) -> Analysis | None:
-    """What a file was submitted for; of one that another request is writing down just now, as soon as it is there."""
+    """The first of a file; of one that another request is writing down just now, as soon as it is there."""
     end = monotonic() + WRITTEN_DOWN_WITHIN_SECONDS
     analyses = media.analyses.select_related("media").order_by("created_at")
     while (analysis := analyses.first()) is None and monotonic() < end:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from accounts import limits
 from accounts.ids import new_public_id
 from accounts.models import UsageEntry, User
-from media_analysis import custody, custody_check, half_made, notifications, services
+from media_analysis import custody, custody_check, half_made, notifications, resumable, services
 from media_analysis.custody import Event
-from media_analysis.models import Analysis, Case, CustodyEvent, DeletionReceipt, LiveEvent, Media
+from media_analysis.models import Analysis, Case, CustodyEvent, DeletionReceipt, LiveEvent, Media, Submission
 from tests.media_analysis.factories import make_analysis, make_done, make_media
 
 
 @pytest.fixture
 def long_ago() -> Any:
-    return timezone.now() - 2 * half_made.UNDER_WAY
+    return timezone.now() - 2 * services.UNDER_WAY
 
 
 def receive(media: Media, analysis_id: str, owner: User) -> None:
@@ -49,6 +53,58 @@ def test_one_that_broke_off_before_its_log_leaves_nothing(owner: User, long_ago:
     assert not default_storage.exists(str(media.file))
     assert not DeletionReceipt.objects.exists()
     assert not CustodyEvent.objects.exists()
+
+
+def test_a_request_that_was_killed_half_way_can_be_repeated_under_its_key(
+    as_owner: Client, owner: User, clip: Path, monkeypatch: pytest.MonkeyPatch, long_ago: Any
+) -> None:
+    monkeypatch.setattr(services, "WRITTEN_DOWN_WITHIN_SECONDS", 0.0)
+
+    def send() -> Any:
+        with clip.open("rb") as file:
+            return as_owner.post("/api/v1/analyses/", {"file": file}, headers={"idempotency-key": "once"})
+
+    first = send()
+    # Where it stood when it was killed: everything but the last row.
+    Analysis.objects.all().delete()
+    refused = send()
+    # It may still be at work.
+    assert (refused.status_code, refused.json()["error"], refused["Retry-After"]) == (503, "unavailable", "10")
+    Media.objects.update(created_at=long_ago)
+    answer = send()
+    assert answer.status_code == 201
+    assert send().json()["id"] == answer.json()["id"] != first.json()["id"]
+    assert Media.objects.get().public_id == answer.json()["media"]["id"]
+    assert limits.used(owner) == 1
+    assert half_made.repair() == 0
+    assert custody_check.check_log().findings == []
+
+
+def test_a_key_of_a_file_that_is_being_deleted_has_to_wait(as_owner: Client, clip: Path) -> None:
+    def send() -> Any:
+        with clip.open("rb") as file:
+            return as_owner.post("/api/v1/analyses/", {"file": file}, headers={"idempotency-key": "once"})
+
+    send()
+    Media.objects.update(deleted_at=timezone.now())
+    refused = send()
+    assert (refused.status_code, refused["Retry-After"]) == (503, "10")
+    Media.objects.all().delete()
+    assert send().status_code == 201
+
+
+def test_an_upload_whose_request_was_killed_half_way_is_submitted_again(owner: User, clip: Path) -> None:
+    content = clip.read_bytes()
+    upload = resumable.begin_upload(owner=owner, size=len(content))
+    resumable.append(upload, offset=0, read=BytesIO(content).read)
+    # Its rows but the last, and its file.
+    half = make_media(owner, public_id=upload.public_id)
+    analysis = resumable.submit_upload(owner=owner, source=Submission.Source.API, upload_id=upload.public_id)
+    assert analysis.media.public_id == half.public_id
+    assert Media.objects.get().sha256 == hashlib.sha256(content).hexdigest()
+    with default_storage.open(str(analysis.media.file)) as stored:
+        assert stored.read() == content
+    assert limits.used(owner) == 1
 
 
 def test_what_was_spent_on_nothing_is_given_back_and_what_was_deleted_stays_spent(owner: User, long_ago: Any) -> None:

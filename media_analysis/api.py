@@ -244,8 +244,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         analyses = selectors.own_analyses(user)
         asked = serializers.read_query(serializers.AnalysisFilterInput, self.request.query_params)
         filters = {name: value for name, value in asked.items() if not name.startswith("page")}
-        # Everything found may be megabytes a page.
-        return selectors.filter_analyses(analyses, **filters).defer("result", "evidence")
+        return selectors.filter_analyses(analyses, **filters)
 
     def get_object(self) -> Analysis:
         analysis = super().get_object()

@@ -28,7 +28,7 @@ from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
 from accounts.texts import clean_text
-from media_analysis import clock, custody, safe_http, scheduling, services
+from media_analysis import clock, custody, safe_http, scheduling, selectors, services
 from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
@@ -165,10 +165,9 @@ def find_earlier(owner: User, url: str, cut: Cut | None = None, kind: Media.Kind
     Only their own: that somebody else examined a video is nobody's business. Raises as :func:`read_link` does.
     """
     key = read_link(url, cut).key
+    files = Media.objects.filter(Q(link__key=key) | Q(link__canonical_key=key), owner=owner, deleted_at__isnull=True)
     analyses = Analysis.objects.select_related("media").filter(
-        Q(media__link__key=key) | Q(media__link__canonical_key=key),
-        media__owner=owner,
-        media__deleted_at__isnull=True,
+        media__in=selectors.read_keys(files),
         status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING, Analysis.Status.DONE],
     )
     if kind:
@@ -355,13 +354,12 @@ def _hand_over(analysis: Analysis) -> None:
 
 def _same_bytes(media: Media) -> Analysis | None:
     """The owner's latest result on the very same file."""
+    files = Media.objects.filter(owner_id=media.owner_id, sha256=media.sha256, deleted_at__isnull=True)
+    # "iexact" keeps SQLite from the index on the status, by which it would read everybody's.
     done = Analysis.objects.filter(
-        media__owner_id=media.owner_id,
-        media__sha256=media.sha256,
-        media__deleted_at__isnull=True,
-        status=Analysis.Status.DONE,
+        media__in=selectors.read_keys(files.exclude(pk=media.pk)), status__iexact=Analysis.Status.DONE
     )
-    return done.exclude(media=media).order_by("-finished_at").first()
+    return done.order_by("-finished_at").first()
 
 
 def check_cut(cut: Cut) -> None:

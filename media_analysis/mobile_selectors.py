@@ -18,7 +18,7 @@ from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
-from media_analysis import evidence
+from media_analysis import evidence, selectors
 from media_analysis.models import Analysis, Feedback, Media
 
 IMAGE_FILE = re.compile(rf"image-({PUBLIC_ID_PATTERN})\.jpg")
@@ -137,7 +137,7 @@ def history(user: User) -> dict[str, Any]:
         ).values_list("analysis_id", "opinion", "comment")
     }
     rows = (
-        Analysis.objects.filter(media__owner=user, media__deleted_at__isnull=True)
+        Analysis.objects.filter(selectors.of_own_files(user))
         .exclude(**NOT_PUBLISHED)
         # Of several analyses of one file the latest comes last, and stays.
         .order_by("media__created_at", "media_id", "created_at", "id")
@@ -170,9 +170,7 @@ def history(user: User) -> dict[str, Any]:
 def finished_results(user: User) -> dict[str, str]:
     """Of each file whose result the history shows, by its public id, the public id of the analysis."""
     finished = Analysis.objects.filter(
-        media__owner=user,
-        media__deleted_at__isnull=True,
-        status__in=[Analysis.Status.DONE, Analysis.Status.FAILED],
+        selectors.of_own_files(user), status__in=[Analysis.Status.DONE, Analysis.Status.FAILED]
     )
     return dict(finished.order_by("created_at", "id").values_list("media__public_id", "public_id"))
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import custody
+from media_analysis import custody, selectors
 from media_analysis.models import Analysis, Delivery, Notification
 from media_analysis.wording import verdict_text
 
@@ -108,9 +108,7 @@ def unread_of(user: User) -> QuerySet[Notification]:
 def under_way(user: User) -> int:
     """How many of their analyses have not ended yet."""
     return Analysis.objects.filter(
-        media__owner=user,
-        media__deleted_at__isnull=True,
-        status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING],
+        selectors.of_own_files(user), status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING]
     ).count()
 
 

@@ -7,6 +7,9 @@
   two processes.
 * A server that cannot be reached is an OperationalError, as with other engines.
 * What was created holds its times as the database does, to the millisecond.
+* Rows are chosen by their own columns before others are joined to them, and not after.
+* Counts that are asked for together, in a union, are counted once.
+* A malformed key is a ValueError, as with the integers of other engines: to whoever looks for its row, there is none.
 """
 
 from __future__ import annotations

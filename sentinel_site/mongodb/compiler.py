@@ -39,6 +39,13 @@ def tell_outages(function: Callable[Arguments, Answer]) -> Callable[Arguments, A
 
 
 class MongoQuery(query.MongoQuery):
+    query: Any
+    match_mql: dict[str, Any]
+    lookup_pipeline: list[Any] | None
+    search_pipeline: list[Any]
+    aggregation_pipeline: list[Any] | None
+    combinator_pipeline: list[Any] | None
+    subqueries: Any
     extra_fields: Any
     project_fields: Any
     get_cursor = tell_outages(query.MongoQuery.get_cursor)
@@ -50,7 +57,32 @@ class MongoQuery(query.MongoQuery):
             self.extra_fields = dict(_with_dots(self.extra_fields))
         if self.project_fields:
             self.project_fields = dict(_with_dots(self.project_fields))
-        return list(super().get_pipeline())
+        if self.combinator_pipeline:
+            # Each of the combined queries does this for itself.
+            self.aggregation_pipeline = None
+        joins = self.lookup_pipeline
+        if (joins or self.subqueries) and (conditions := self._own_conditions()):
+            self.lookup_pipeline = [{"$match": {"$and": conditions}}, *(joins or ())]
+        try:
+            return list(super().get_pipeline())
+        finally:
+            self.lookup_pipeline = joins
+
+    def _own_conditions(self) -> list[Any]:
+        """Those on the collection itself, which the backend asks for after everything is joined."""
+        if self.search_pipeline or self.query.model is None or not self.match_mql:
+            return []
+        columns = {field.column for field in self.query.model._meta.concrete_fields}
+        all_of = self.match_mql.get("$and", [self.match_mql])
+        return [condition for condition in all_of if _is_about(columns, condition)]
+
+
+def _is_about(columns: set[str], condition: dict[str, Any]) -> bool:
+    """Whether a condition is on nothing but these columns."""
+    return all(
+        name in columns or (name in {"$and", "$or", "$nor"} and all(_is_about(columns, each) for each in value))
+        for name, value in condition.items()
+    )
 
 
 def _with_dots(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connection, connections
+from django.db.models import Q
+from django.test import Client
 from django_q.models import OrmQ
 
-from accounts import limits
+from accounts import limits, tokens
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import custody, queue_messages, services
-from media_analysis.models import Analysis, Submission
+from media_analysis import custody, links, notifications, queue_messages, selectors, services
+from media_analysis.models import Analysis, Media, Submission
 from sentinel_site import databases
-from tests.media_analysis.factories import make_analysis, make_media
+from tests.media_analysis.factories import make_analysis, make_done, make_media
+from tests.queries import asked
 
 HERE = Path("/somewhere")
 on_mongodb = pytest.mark.skipif(connection.vendor != "mongodb", reason="about MongoDB: make test-mongodb")
@@ -148,6 +151,45 @@ def test_what_is_searched_by_a_unique_key_is_found_by_its_index(db: None) -> Non
         # The server uses no partial index for such a search.
         assert unique["unique"]
         assert "partialFilterExpression" not in unique
+
+
+@on_mongodb
+def test_a_history_reads_its_own_files_and_nobody_elses(owner: User, stranger: User, as_owner: Client) -> None:
+    for user in (owner, stranger):
+        for _ in range(3):
+            make_done(user)
+    own = set(Media.objects.filter(owner=owner).values_list("pk", flat=True))
+    token = {"authorization": f"Bearer {tokens.log_in(owner).access}"}
+    with asked() as commands:
+        page = as_owner.get("/analyses/?name=clip")
+        listed = as_owner.get("/api/v1/analyses/?state=done&kind=video")
+        everything = Client().post("/fetch-history", headers=token)
+        notifications.under_way(owner)
+        list(notifications.unread_of(owner))
+        links.find_earlier(owner, "https://example.org/clip.mp4")
+    assert page.content.decode().count("clip.mp4") >= 3
+    assert listed.json()["count"] == len(everything.json()["vdata"]) == 3
+    reads = [each for each in commands if each.get("aggregate") == "media_analysis_analysis"]
+    assert len(reads) >= 5
+    for command in reads:
+        [keys] = [each["media_id"]["$in"] for each in command["pipeline"][0]["$match"]["$and"] if "media_id" in each]
+        assert set(keys) <= own, command
+    for command in commands:
+        # Joined to what was chosen by columns of its own.
+        if "aggregate" in command and any("$lookup" in stage for stage in command["pipeline"]):
+            assert "$match" in command["pipeline"][0], command
+
+
+@on_mongodb
+def test_rows_are_chosen_before_others_are_joined_to_them(owner: User) -> None:
+    analysis, other = make_analysis(owner), make_analysis(owner)
+    with asked() as commands:
+        assert selectors.get_analysis(owner, analysis.public_id) == analysis
+        found = Analysis.objects.filter(Q(stage="") | Q(stage="reading"), media__owner=owner, status="queued")
+        assert set(found.exclude(pk=other.pk)) == {analysis}
+    first, second = [each["pipeline"][0]["$match"]["$and"] for each in commands]
+    assert {"public_id": analysis.public_id} in first
+    assert {"status": "queued"} in second
 
 
 def count_users(answers: Any) -> None:

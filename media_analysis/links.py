@@ -6,6 +6,7 @@ one conditional update of the analysis's row, as in `services`; `fetching` does 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -74,7 +75,7 @@ def submit_link(
     having, is the answer without anything spent: see :func:`find_earlier`.
 
     Raises ``link_not_supported`` for an address that is not asked, ``invalid_field`` for an impossible cut,
-    ``rate_limited`` or ``idempotency_key_reused``.
+    ``rate_limited``, ``idempotency_key_reused``, or ``unavailable`` while another request under the key may be at work.
     """
     link = read_link(url, cut)
     if earlier := _submitted_before(owner, idempotency_key, link) or find_earlier(owner, url, cut, kind):
@@ -82,6 +83,33 @@ def submit_link(
         return earlier
     if not limits.remaining(owner):
         raise services.daily_limit_reached(owner)
+    parts = {"cut_start": cut.start, "cut_end": cut.end} if cut else {}
+    origin: dict[str, Any] = {"url": link.url, "key": link.key, "wanted_kind": kind or "", **parts}
+    asked: dict[str, Any] = {"owner": owner, "source": source, "key": idempotency_key, "case_details": case_details}
+    # Without a turn where what took it is no answer: broken off, failed by now, or another account's.
+    for turn in (_turn_of(owner, link, kind), None):
+        try:
+            return _accept(LinkSource(**origin, turn=turn, claims=_clean_claims(claims or {})), **asked)
+        except (IntegrityError, limits.DailyLimitReached) as error:
+            # Of two that came at the same time, the second gets what the first made.
+            if turn and (faster := LinkSource.objects.filter(turn=turn).select_related("media").first()):
+                services.first_analysis(faster.media)
+            if earlier := _submitted_before(owner, idempotency_key, link) or find_earlier(owner, url, cut, kind):
+                _note_again(earlier, owner, source, idempotency_key, case_details)
+                return earlier
+            if isinstance(error, limits.DailyLimitReached):
+                raise services.daily_limit_reached(owner) from error
+    # It was not the turn that is taken, but the key, by a file that is being deleted just now.
+    raise services.under_way()
+
+
+def _accept(
+    link: LinkSource, *, owner: User, source: Submission.Source, key: str, case_details: Mapping[str, Any] | None
+) -> Analysis:
+    """Write down all rows of a link, or none.
+
+    Raises :class:`limits.DailyLimitReached`, and IntegrityError for a turn or a key that is taken.
+    """
     media_id, analysis_id = new_public_id(), new_public_id()
     try:
         with transaction.atomic():
@@ -90,40 +118,26 @@ def submit_link(
                 public_id=media_id,
                 owner=owner,
                 # Until it is known; pages show it.
-                kind=kind or Media.Kind.VIDEO,
+                kind=link.wanted_kind or Media.Kind.VIDEO,
                 original_name=provisional_name(link.url),
                 **NO_FILE,
             )
+            link.media = media
+            link.save(force_insert=True)
             submission = Submission.objects.create(
-                media=media, submitted_by=owner, source=source, idempotency_key=idempotency_key or None
+                media=media, submitted_by=owner, source=source, idempotency_key=key or None
             )
             if case_details and any(case_details.values()):
                 CaseDetails.objects.create(submission=submission, **case_details)
-            LinkSource.objects.create(
-                media=media,
-                url=link.url,
-                key=link.key,
-                wanted_kind=kind or "",
-                cut_start=cut.start if cut else None,
-                cut_end=cut.end if cut else None,
-                claims=_clean_claims(claims or {}),
-            )
             received: dict[str, str | int] = {"source": str(source), "link": link.url, "analysis": analysis_id}
             custody.record(media_id, custody.Event.RECEIVED, actor=owner, **received)
             # The last row: without it the link was never accepted, where transactions mean nothing.
-            analysis = Analysis.objects.create(
-                public_id=analysis_id, media=media, stage=Analysis.Stage.FETCHING, lane=""
-            )
-    except BaseException as error:
+            return Analysis.objects.create(public_id=analysis_id, media=media, stage=Analysis.Stage.FETCHING, lane="")
+    except BaseException:
         # Where transactions mean nothing, what was written and spent has to be undone by hand.
         Media.objects.filter(public_id=media_id, file="").delete()
         limits.give_back(analysis_id)
-        if isinstance(error, IntegrityError) and (earlier := _submitted_before(owner, idempotency_key, link)):
-            return earlier
-        if isinstance(error, limits.DailyLimitReached):
-            raise services.daily_limit_reached(owner) from error
         raise
-    return analysis
 
 
 # Of the origin, what goes into the custody log too.
@@ -173,6 +187,15 @@ def find_earlier(owner: User, url: str, cut: Cut | None = None, kind: Media.Kind
     if kind:
         analyses = analyses.filter(media__kind=kind)
     return analyses.order_by("-created_at", "-id").first()
+
+
+def _turn_of(owner: User, link: Link, kind: Media.Kind | None) -> str:
+    """The same for all requests of an owner for one link, until what came of it is no answer any more: a digest."""
+    over = LinkSource.objects.filter(key=link.key, media__owner=owner).filter(
+        Q(media__analyses__status=Analysis.Status.FAILED) | Q(media__deleted_at__isnull=False)
+    )
+    last = over.order_by("-media__created_at", "-pk").values_list("media__public_id", flat=True).first()
+    return hashlib.sha256(f"{owner.public_id} {link.key} {kind or ''} {last or ''}".encode()).hexdigest()
 
 
 def cut_of(link: LinkSource) -> Cut | None:
@@ -385,7 +408,9 @@ def _clean_claims(claims: Mapping[str, str]) -> dict[str, str]:
 
 
 def _submitted_before(owner: User, idempotency_key: str, link: Link) -> Analysis | None:
-    """The analysis that came of this key. Raises ``idempotency_key_reused`` if that was of something else."""
+    """The analysis that came of this key. Raises ``idempotency_key_reused`` if that was of something else, and as
+    :func:`media_analysis.services.accepted_as` does.
+    """
     if not idempotency_key:
         return None
     submission = (
@@ -398,7 +423,7 @@ def _submitted_before(owner: User, idempotency_key: str, link: Link) -> Analysis
     source = LinkSource.objects.filter(media=submission.media).first()
     if source is None or link.key not in {source.key, source.canonical_key}:
         raise SentinelError(Code.KEY_REUSED)
-    return services.first_analysis(submission.media)
+    return services.accepted_as(submission.media)
 
 
 def _note_again(

@@ -121,16 +121,17 @@ def handle_new(limit: int = 100) -> int:
     """Decide about the oldest new mentions; returns how many."""
     waiting = Mention.objects.filter(status=Mention.Status.NEW).order_by("tweet_id")
     numbers = list(waiting.values_list("pk", flat=True)[:limit])
+    left = 0
     for number in numbers:
         # One by one: what somebody wrote first decides about what they wrote next.
         mention = Mention.objects.select_related("account__user").get(pk=number)
         with _alone(mention):
-            handle(mention)
-    return len(numbers)
+            left += not handle(mention)
+    return len(numbers) - left
 
 
-def handle(mention: Mention) -> None:
-    """Have the media examined, or write down why not."""
+def handle(mention: Mention) -> bool:
+    """Have the media examined, or write down why not. False if that has to wait for a later round."""
     account = mention.account
     if mention.command:
         _obey(mention)
@@ -149,11 +150,15 @@ def handle(mention: Mention) -> None:
                 claims=mention.claims,
             )
         except SentinelError as error:
+            # Of what a bot that was killed had begun, nobody knows yet whether another one is at work on it.
+            if error.code is Code.UNAVAILABLE:
+                return False
             _refuse(mention, str(error.code))
-            return
+            return True
         Mention.objects.filter(pk=mention.pk, status=Mention.Status.NEW).update(
             status=Mention.Status.EXAMINING, analysis=analysis
         )
+    return True
 
 
 def collect_finished(limit: int = 100) -> int:

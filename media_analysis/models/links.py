@@ -40,6 +40,9 @@ class LinkSource(models.Model):
     canonical_key = models.CharField(
         _("digest of the lasting link"), max_length=64, blank=True, db_index=True, editable=False
     )
+    # The same for requests of one owner for the link at the same time: the first of them makes the row.
+    # NULL where that said nothing, and in older rows.
+    turn = models.CharField(_("turn"), max_length=64, null=True, blank=True, unique=True, editable=False, default=None)
     # Only a file of this kind will do; empty for any.
     wanted_kind = models.CharField(_("kind asked for"), max_length=8, choices=Media.Kind, blank=True, editable=False)
     # Seconds from the start of the video: what was asked for, and what it became, which begins at a key frame.

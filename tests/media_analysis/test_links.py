@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.test import Client
 from django.utils import timezone
 
@@ -29,6 +30,7 @@ from tests.media_factory import make_video
 from tests.video_site import VideoSite
 
 WEB = Submission.Source.WEB
+LINK = "https://example.org/clip.mp4"
 pytestmark = pytest.mark.django_db
 
 
@@ -130,6 +132,78 @@ def test_the_same_link_again_is_the_same_analysis_for_its_owner_alone(
     assert submit(stranger, f"{site.file_url}/clip.mp4").pk != first.pk
     # A part is something else than the whole.
     assert submit(owner, f"{site.file_url}/clip.mp4", cut=Cut(0, 1)).pk != first.pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_requests_for_one_link_at_the_same_time_one_makes_the_analysis(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, find_earlier = threading.Barrier(4), links.find_earlier
+    looked = threading.local()
+
+    def find_with_the_others(*arguments: Any) -> Analysis | None:
+        found = find_earlier(*arguments)
+        if not hasattr(looked, "once"):
+            looked.once = True
+            together.wait(20)
+        return found
+
+    monkeypatch.setattr(links, "find_earlier", find_with_the_others)
+
+    def paste(number: int) -> str:
+        try:
+            return submit(owner, LINK, idempotency_key=f"key-{number}" if number else "").public_id
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(paste, range(4)))) == 1
+    assert (Analysis.objects.count(), Media.objects.count(), limits.used(owner)) == (1, 1, 1)
+    # Each key is known again.
+    assert Submission.objects.exclude(idempotency_key=None).count() == 3
+
+
+def test_a_link_can_be_given_again_whatever_became_of_it(
+    owner: User, stranger: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "WRITTEN_DOWN_WITHIN_SECONDS", 0.0)
+    first = submit(owner, LINK)
+    assert submit(stranger, LINK) != first
+    Analysis.objects.filter(pk=first.pk).update(status="failed")
+    second = submit(owner, LINK)
+    assert second != first
+    Analysis.objects.filter(pk=second.pk).update(status="failed")
+    services.delete_media(first.media)
+    third = submit(owner, LINK)
+    assert third not in {first, second}
+    services.delete_media(third.media)
+    # Its rows are still there.
+    Media.objects.filter(pk=second.media_id).update(deleted_at=timezone.now())
+    fourth = submit(owner, LINK)
+    # Another account has it now, and goes on with it.
+    Media.objects.filter(pk=fourth.media_id).update(owner=stranger)
+    fifth = submit(owner, LINK)
+    # A request that was killed before the last of its rows.
+    Analysis.objects.filter(pk=fifth.pk).delete()
+    sixth = submit(owner, LINK)
+    assert submit(owner, LINK) == sixth
+    assert len({each.pk for each in (first, second, third, fourth, fifth, sixth)}) == 6
+
+
+def test_the_last_classification_of_the_day_is_enough_for_two_at_once(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.daily_limit = 1
+    first, find_earlier = submit(owner, LINK), links.find_earlier
+    # What the second saw a moment before.
+    seen = [True]
+    monkeypatch.setattr(limits, "remaining", lambda _user: 1)
+    monkeypatch.setattr(links, "find_earlier", lambda *asked: None if seen and seen.pop() else find_earlier(*asked))
+    assert submit(owner, LINK) == first
+    assert limits.used(owner) == 1
+    with pytest.raises(SentinelError) as refused:
+        submit(owner, f"{LINK}?other")
+    assert refused.value.code is Code.RATE_LIMITED
 
 
 def test_a_failed_link_is_no_answer_and_can_be_tried_again(owner: User, site: VideoSite) -> None:

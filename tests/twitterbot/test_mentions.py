@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from accounts import limits
 from accounts.errors import Code
 from accounts.models import User
-from media_analysis import links
+from media_analysis import links, services
 from media_analysis.models import Analysis, Media, ResultCard, Submission
 from media_analysis.services import delete_media, fail_analysis
 from tests.conftest import make_user
@@ -459,6 +460,23 @@ def test_an_edited_post_is_the_same_mention(x: FakeX, bot: Bot) -> None:
     x.posts[second]["edit_history_tweet_ids"] = [str(first), str(second)]
     bot.round()
     assert len(x.messages) == 1
+
+
+def test_what_a_killed_bot_began_is_done_again_later(x: FakeX, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "WRITTEN_DOWN_WITHIN_SECONDS", 0.0)
+    x.mention(media=[x.add_video()])
+    bot.round()
+    # Where it stood when it was killed, where transactions mean nothing: everything but the last row.
+    Analysis.objects.all().delete()
+    Mention.objects.update(status=Mention.Status.NEW, analysis=None)
+    bot.round()
+    assert (only().status, x.messages) == (Mention.Status.NEW, [])
+    Media.objects.update(created_at=timezone.now() - 2 * services.UNDER_WAY)
+    bot.round()
+    assert only().status == Mention.Status.EXAMINING
+    finish_all()
+    bot.round()
+    assert (len(x.replies), len(x.messages), Media.objects.count(), limits.used(only().account.user)) == (1, 1, 1, 1)
 
 
 def test_one_mention_that_cannot_be_handled_keeps_no_other_from_being_answered(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import mean, median
+
+from django.db.models import Value
 
 from media_analysis import clock, scheduling
 from media_analysis.models import Analysis, Media
@@ -57,12 +59,11 @@ class Lane:
     def of_running(self, pk: int) -> Outlook:
         return Outlook(0, seconds_left(self.running[pk], self.typical, self.now))
 
-    def of_waiting(self, analysis: Analysis, *, served: bool) -> Outlook:
-        before = scheduling.waiting_before(analysis)
+    def of_waiting(self, analysis: Analysis, before: int, kinds: Mapping[str, int] | None) -> Outlook:
+        """One with so many `before` it, of which the `kinds` are known; None if nobody can examine it."""
         position = len(self.running) + before
-        if not served:
+        if kinds is None:
             return Outlook(position, None, served=False)
-        kinds = _kinds_before(analysis) if before <= KINDS_OF else Counter[str]()
         return Outlook(
             position,
             wait(self.running.values(), before, kinds, analysis.media.kind, typical=self.typical, now=self.now),
@@ -80,29 +81,34 @@ def outlooks(pks: Iterable[int], abilities: Iterable[scheduling.Ability]) -> dic
         .exclude(lane="")
         .select_related("media")
     )
+    found, waiting = {}, []
     lanes: dict[str, Lane] = {}
-    found = {}
-    able = list(abilities)
     for analysis in rows:
         lane = lanes.get(analysis.lane) or lanes.setdefault(analysis.lane, Lane(analysis.lane))
         if analysis.pk in lane.running:
             found[analysis.pk] = lane.of_running(analysis.pk)
         elif analysis.status == states.QUEUED:
-            served = any(ability.can_do(analysis.lane, analysis.wanted_detector) for ability in able)
-            found[analysis.pk] = lane.of_waiting(analysis, served=served)
+            waiting.append(analysis)
+    able = list(abilities)
+    served = [each for each in waiting if any(one.can_do(each.lane, each.wanted_detector) for one in able)]
+    before = dict(zip((each.pk for each in waiting), scheduling.waiting_before(waiting), strict=True))
+    kinds = {each.pk: Counter[str]() for each in served}
+    kinds.update(_kinds_before([each for each in served if before[each.pk] <= KINDS_OF]))
+    for analysis in waiting:
+        lane = lanes[analysis.lane]
+        found[analysis.pk] = lane.of_waiting(analysis, before[analysis.pk], kinds.get(analysis.pk))
     return found
 
 
 def typical_seconds(lane: str = scheduling.DEFAULT_LANE) -> dict[str, float]:
     """Seconds from start to end of the latest analyses, by the kind of media. A kind without any is left out."""
-    latest = (
-        Analysis.objects.filter(status=Analysis.Status.DONE, lane=lane, started_at__isnull=False)
-        .order_by("-finished_at")
-        .values_list("media__kind", "started_at", "finished_at")[:LATEST_OF_ALL]
-    )
+    done = Analysis.objects.filter(status=Analysis.Status.DONE, lane=lane, started_at__isnull=False)
+    latest = list(done.order_by("-finished_at").values_list("media_id", "started_at", "finished_at")[:LATEST_OF_ALL])
+    kinds = _kinds_of(media_id for media_id, _begun, _ended in latest)
     spans: dict[str, list[float]] = {kind: [] for kind in Media.Kind.values}
-    for kind, begun, ended in latest:
-        if begun and ended and len(spans[kind]) < LATEST:
+    for media_id, begun, ended in latest:
+        kind = kinds.get(media_id, "")
+        if kind and begun and ended and len(spans[kind]) < LATEST:
             spans[kind].append(max((ended - begun).total_seconds(), 0.0))
     return {kind: median(seconds) for kind, seconds in spans.items() if seconds}
 
@@ -150,8 +156,23 @@ def seconds_left(analysis: Running, typical: Mapping[str, float], now: datetime)
     return by_pace if rest is None else done * by_pace + (1 - done) * rest
 
 
-def _kinds_before(analysis: Analysis) -> Counter[str]:
-    kinds: Counter[str] = Counter()
-    for rows in scheduling.ahead_of(analysis):
-        kinds.update(rows.values_list("media__kind", flat=True))
-    return kinds
+def _kinds_before(waiting: Sequence[Analysis]) -> dict[int, Counter[str]]:
+    """Of each that waits, how many of which kind are ahead of it. Reads all that are, so there should be few."""
+    stretches = [
+        scheduling.waiting_like(analysis).filter(stretch).annotate(of=Value(number)).values_list("of", "media_id")
+        for number, analysis in enumerate(waiting)
+        for stretch in scheduling.ahead_of(analysis)
+    ]
+    ahead = list(scheduling.all_of(stretches))
+    kinds = _kinds_of(media_id for _number, media_id in ahead)
+    found = {analysis.pk: Counter[str]() for analysis in waiting}
+    for number, media_id in ahead:
+        # One that is deleted meanwhile has none.
+        if kind := kinds.get(media_id):
+            found[waiting[number].pk][kind] += 1
+    return found
+
+
+def _kinds_of(media_ids: Iterable[int]) -> dict[int, str]:
+    """Apart from the analyses, since MongoDB would join all that there are to find the few that are wanted."""
+    return dict(Media.objects.filter(pk__in=set(media_ids)).values_list("pk", "kind"))

@@ -13,12 +13,12 @@ ever however many others come. Nothing here writes: :mod:`media_analysis.service
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet, Value
 from django.utils import timezone
 
 from accounts.models import User
@@ -29,6 +29,8 @@ DEFAULT_LANE = "default"
 OLDEST_EVERY = 8
 # Looked at in one go: of several workers that are free at the same moment each gets another one.
 CANDIDATES = 8
+# Questions that are asked in one. SQLite knows no more than 500.
+ASKED_TOGETHER = 400
 # Whoever has so many waiting is sending a batch.
 BATCH_FROM = 5
 # They answer on their own time, or read a log: nobody looks at a page that counts.
@@ -117,44 +119,76 @@ def waiting_in(lane: str, wanted: str) -> QuerySet[Analysis]:
     return rows.exclude(stage=Analysis.Stage.FETCHING)
 
 
-def ahead_of(analysis: Analysis) -> list[QuerySet[Analysis]]:
-    """Those of its lane that are before a waiting one in the order, in sets that have none in common.
+def ahead_of(analysis: Analysis) -> list[Q]:
+    """That a waiting one is before this one in the order: any of these, of which no two can be true.
 
-    Three sets and not one condition: so each is a stretch of an index.
+    Several and not one condition: so each is a stretch of an index.
     """
-    lane = waiting_like(analysis)
-    peers = lane.filter(priority=analysis.priority)
-    twins = peers.filter(turn=analysis.turn)
+    peers = Q(priority=analysis.priority)
+    twins = Q(priority=analysis.priority, turn=analysis.turn)
     return [
-        lane.filter(priority__lt=analysis.priority),
-        peers.filter(turn__lt=analysis.turn),
-        twins.filter(queued_at__lt=analysis.queued_at),
-        twins.filter(queued_at=analysis.queued_at, pk__lt=analysis.pk),
+        Q(priority__lt=analysis.priority),
+        peers & Q(turn__lt=analysis.turn),
+        twins & Q(queued_at__lt=analysis.queued_at),
+        twins & Q(queued_at=analysis.queued_at, pk__lt=analysis.pk),
     ]
 
 
 def waiting_like(analysis: Analysis) -> QuerySet[Analysis]:
     """What waits in the same lane, whichever detector it asks for."""
     wanted = _wanted_in(analysis.lane) | {analysis.wanted_detector}
-    return Analysis.objects.filter(
-        status=Analysis.Status.QUEUED, lane=analysis.lane, wanted_detector__in=sorted(wanted)
-    )
+    rows = Analysis.objects.filter(status=Analysis.Status.QUEUED, lane=analysis.lane)
+    return rows.filter(wanted_detector__in=sorted(wanted)).order_by()
 
 
-def waiting_before(analysis: Analysis) -> int:
-    """How many waiting ones will be taken before this one, as long as no others come.
+def waiting_before(waiting: Sequence[Analysis]) -> list[int]:
+    """How many waiting ones will be taken before each of these, as long as no others come.
 
     That is how many are ahead of it in the order, and one more for every seven of them as long as there are older ones
-    behind it; but no more than its own age will have it wait.
+    behind it; but no more than its own age will have it wait. Two queries, however many are asked about.
     """
-    ahead = sum(rows.count() for rows in ahead_of(analysis))
-    if ahead < OLDEST_EVERY - 1:
-        return ahead
-    older = waiting_like(analysis).filter(queued_at__lt=analysis.queued_at).count()
-    older_ahead = sum(rows.filter(queued_at__lt=analysis.queued_at).count() for rows in ahead_of(analysis))
-    by_order = ahead + min(ahead // (OLDEST_EVERY - 1), older - older_ahead)
-    by_age = OLDEST_EVERY * (older + 1) - 1
-    return min(by_order, by_age)
+    ahead, older_ahead = _count_ahead(waiting)
+    overtaken = [number for number, count in enumerate(ahead) if count >= OLDEST_EVERY - 1]
+    before = list(ahead)
+    for number, older in zip(overtaken, _count_older([waiting[number] for number in overtaken]), strict=True):
+        older_behind = older - older_ahead[number]
+        by_order = ahead[number] + min(ahead[number] // (OLDEST_EVERY - 1), older_behind)
+        by_age = OLDEST_EVERY * (older + 1) - 1
+        before[number] = min(by_order, by_age)
+    return before
+
+
+def _count_ahead(waiting: Sequence[Analysis]) -> tuple[list[int], list[int]]:
+    """How many are ahead of each in the order, and how many of those are older."""
+    questions = []
+    for number, analysis in enumerate(waiting):
+        older = Count("pk", filter=Q(queued_at__lt=analysis.queued_at))
+        for stretch in ahead_of(analysis):
+            rows = waiting_like(analysis).filter(stretch).annotate(of=Value(number)).values_list("of")
+            questions.append(rows.annotate(Count("pk"), older=older))
+    ahead, older_ahead = [0] * len(waiting), [0] * len(waiting)
+    for number, count, older_count in all_of(questions):
+        ahead[number] += count
+        older_ahead[number] += older_count
+    return ahead, older_ahead
+
+
+def _count_older(waiting: Sequence[Analysis]) -> list[int]:
+    questions = []
+    for number, analysis in enumerate(waiting):
+        rows = waiting_like(analysis).filter(queued_at__lt=analysis.queued_at)
+        questions.append(rows.annotate(of=Value(number)).values_list("of").annotate(Count("pk")))
+    older = [0] * len(waiting)
+    for number, count in all_of(questions):
+        older[number] = count
+    return older
+
+
+def all_of(queries: Sequence[QuerySet[Analysis, Any]]) -> Iterator[Any]:
+    """The rows of all of them, asked for together."""
+    for start in range(0, len(queries), ASKED_TOGETHER):
+        first, *others = queries[start : start + ASKED_TOGETHER]
+        yield from first.union(*others, all=True) if others else first
 
 
 def position(analysis: Analysis) -> int:
@@ -165,7 +199,7 @@ def position(analysis: Analysis) -> int:
     if analysis.status != Analysis.Status.QUEUED or not analysis.lane:
         return 0
     running = Analysis.objects.filter(status=Analysis.Status.RUNNING, lane=analysis.lane)
-    return running.count() + waiting_before(analysis)
+    return running.count() + waiting_before([analysis])[0]
 
 
 def _priority(owner: User, source: str) -> Analysis.Priority:

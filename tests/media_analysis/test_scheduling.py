@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 from unittest.mock import patch
 
@@ -21,13 +23,15 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import estimates, mobile_selectors, queue_messages, scheduling, services
+from media_analysis import clock, estimates, mobile_selectors, queue_messages, scheduling, services
 from media_analysis.models import Analysis, Media, Submission, WorkerState
 from media_analysis.scheduling import Ability
 from tests.conftest import make_user
 from tests.media_analysis.factories import make_analysis, make_done, make_media
 from tests.media_analysis.test_submit import upload
+from tests.queries import asked_at_most
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -167,6 +171,77 @@ def test_who_is_behind_younger_ones_is_told_of_those_that_overtake(owner: User, 
     assert scheduling.position(people[6]) == 6
     assert scheduling.position(people[7]) == 8
     assert scheduling.position(people[14]) == 16
+
+
+def random_queue(lot: random.Random, owner: User, size: int) -> list[Analysis]:
+    """Of many kinds, with much that is equal: a few running or done, a few that ask for a detector nobody offers."""
+    now = timezone.now().replace(microsecond=0)
+    Media.objects.all().delete()
+    files = Media.objects.bulk_create(
+        Media(public_id=new_public_id(), owner=owner, kind=lot.choice(["video", "image"]), size=1, width=1, height=1)
+        for _ in range(size)
+    )
+    return Analysis.objects.bulk_create(
+        Analysis(
+            public_id=new_public_id(),
+            media=media,
+            status=lot.choice(["queued"] * 8 + ["running", "done"]),
+            lane=lot.choice(["default", "default", "default", "gpu"]),
+            wanted_detector=lot.choice(["", "", "small", "gone"]),
+            priority=lot.choice([PERSON, BATCH, BATCH, AGAIN]),
+            turn=lot.randrange(4),
+            queued_at=now - timedelta(seconds=lot.randrange(size)),
+            started_at=now - timedelta(seconds=lot.randrange(1, 20)),
+            finished_at=now,
+        )
+        for media in files
+    )
+
+
+def counted_one_by_one(everything: list[Analysis], one: Analysis, offered: set[str]) -> int:
+    """How many waiting ones are before one, by the definition."""
+    queue = [
+        each
+        for each in everything
+        if each.status == "queued" and each.lane == one.lane and each.wanted_detector in {one.wanted_detector, *offered}
+    ]
+    in_order = attrgetter(*scheduling.IN_ORDER)
+    ahead = [each for each in queue if in_order(each) < in_order(one)]
+    older = [each for each in queue if each.queued_at < one.queued_at]
+    if len(ahead) < 7:
+        return len(ahead)
+    older_behind = [each for each in older if each not in ahead]
+    return min(len(ahead) + min(len(ahead) // 7, len(older_behind)), 8 * (len(older) + 1) - 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_places_are_told_as_counted_one_by_one(owner: User, settings: Any, seed: int) -> None:
+    settings.SENTINEL_OFFERED_DETECTORS = ["small"]
+    lot = random.Random(seed)
+    everything = random_queue(lot, owner, lot.choice([5, 30, 60]))
+    offered = {"default": {"", "small"}, "gpu": {""}}
+    waiting = [each for each in everything if each.status == "queued"]
+    before = {each.pk: counted_one_by_one(everything, each, offered[each.lane]) for each in waiting}
+    assert scheduling.waiting_before(waiting) == list(before.values())
+    running = Counter(each.lane for each in everything if each.status == "running")
+    for one in lot.sample(waiting, 3):
+        with asked_at_most(3):
+            assert scheduling.position(one) == running[one.lane] + before[one.pk]
+    # What those who watch are told does not depend on how many do.
+    able = [Ability(("default", "gpu"), "small")]
+    some = [each.pk for each in lot.sample(everything, 5)]
+    with patch.object(clock, "now", return_value=timezone.now()):
+        one_by_one = [estimates.outlooks([pk], able) for pk in some]
+        assert estimates.outlooks(some, able) == {pk: told for each in one_by_one for pk, told in each.items()}
+
+
+def test_many_who_watch_cost_no_more_queries_than_one(owner: User) -> None:
+    for _ in range(12):
+        ask(owner)
+    take()
+    for watched in (1, 12):
+        with asked_at_most(8):
+            estimates.outlooks(Analysis.objects.values_list("pk", flat=True)[:watched], [HERE])
 
 
 def test_files_that_come_in_at_the_same_moment_take_turns_of_their_own(owner: User, stranger: User) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -71,6 +73,7 @@ class AdminMiddleware:
         ):
             return self._ask_for_more(request, user)
         self._record(request, user, str(match.url_name), kwargs)
+        _check_chosen_keys(request, view)
         return None
 
     def _ask_for_more(self, request: HttpRequest, user: Any) -> HttpResponse:
@@ -87,7 +90,7 @@ class AdminMiddleware:
             details = {
                 "action": request.POST.get("action", "")[:100],
                 # A whole list is no secret, and no place to store one either.
-                "selected": ",".join(request.POST.getlist("_selected_action"))[:500],
+                "selected": ",".join(request.POST.getlist(ACTION_CHECKBOX_NAME))[:500],
             }
         elif "object_id" not in kwargs and not request.GET.get("q"):
             # An empty form or a list; what is seen of single accounts and files is what counts.
@@ -95,3 +98,15 @@ class AdminMiddleware:
         found = {"page": name, "object": str(kwargs.get("object_id", "")), "search": request.GET.get("q", "")[:100]}
         told = {key: value for key, value in {**found, **details}.items() if value}
         security_log.record(None, event, request=request, actor=user, **told)
+
+
+def _check_chosen_keys(request: HttpRequest, view: Any) -> None:
+    """Raises Http404 for a forged form that chose rows by what no row can have for a key: Django's lists would fail."""
+    model_admin = getattr(view, "model_admin", None)
+    if model_admin is None or request.method != "POST":
+        return
+    for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+        try:
+            model_admin.opts.pk.clean(chosen, None)
+        except ValidationError as error:
+            raise Http404 from error

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
 MONGODB = "sentinel_site.mongodb"
-OBJECT_ID = "django_mongodb_backend.fields.ObjectIdAutoField"
+OBJECT_ID = "sentinel_site.mongodb.keys.ObjectIdAutoField"
 
 # Seconds until a server that does not answer counts as gone: pages then say so while somebody still waits for them.
 CONNECT_SECONDS = 5

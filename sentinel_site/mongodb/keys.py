@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import AutoField, Model
 from django.db.models.signals import class_prepared
-from django_mongodb_backend.fields import ObjectIdAutoField
+from django_mongodb_backend import fields
 from django_mongodb_backend.fields.objectid import ObjectIdMixin
+
+
+class ObjectIdAutoField(fields.ObjectIdAutoField):
+    """To migrations, the backend's own."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        """Raises ValueError for what is no key."""
+        try:
+            return super().get_prep_value(value)
+        except ValidationError as error:
+            raise ValueError(f"{self.name} expected a key but got {value!r}") from error
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django_mongodb_backend.fields.ObjectIdAutoField", args, kwargs
 
 
 def use_object_ids() -> None:

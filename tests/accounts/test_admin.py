@@ -93,3 +93,16 @@ def test_deleting_a_user_closes_the_account_so_that_the_files_go_too(
 def test_administrators_are_shown_no_tokens(as_admin: Client, owner: User) -> None:
     tokens.log_in(owner)
     assert "lacklist" not in as_admin.get(reverse("admin:index")).content.decode()
+
+
+@pytest.mark.parametrize("key", ["abc", "", "9" * 40, "0", "f" * 24, "1 OR 1=1"])
+def test_what_is_no_key_chooses_nothing(as_admin: Client, owner: User, key: str) -> None:
+    tokens.log_in(owner)
+    as_admin.raise_request_exception = False
+    chosen = as_admin.post(SESSIONS, {"action": "end_sessions", "_selected_action": [key]})
+    assert chosen.status_code in {302, 404}
+    assert AppSession.objects.get().ended_at is None
+    for page in ("admin/accounts/user/{}/change", "admin/accounts/user/{}/password", "admin/accounts/user/{}/delete"):
+        assert as_admin.get(f"/{page.format(key or '-')}/").status_code in {302, 404}
+    assert as_admin.get(f"/admin/r/{key or '-'}/{key or '-'}/").status_code == 404
+    assert as_admin.get("/admin/accounts/usageentry/", {"user__id__exact": key}).status_code in {200, 302}

@@ -67,21 +67,21 @@ PROFILE = {
     "first_name": "Asha",
     "last_name": "",
     "language": "",
-    "date_joined": "2026-11-22T23:35:11.204531+05:30",
-    "limits": {"daily": 10, "used": 3, "remaining": 7, "resets_at": "2026-11-24T00:00:00+05:30"},
+    "date_joined": "2026-11-22T18:05:11.204531Z",
+    "limits": {"daily": 10, "used": 3, "remaining": 7, "resets_at": "2026-11-23T18:30:00Z"},
 }
 SESSION = {
     "id": "5f12f98cf85c333030ea30cb",
     "device": "Asha's phone",
-    "created_at": "2026-11-22T23:35:11.204531+05:30",
-    "last_used_at": "2026-11-23T09:12:40.118204+05:30",
+    "created_at": "2026-11-22T18:05:11.204531Z",
+    "last_used_at": "2026-11-23T03:42:40.118204Z",
     "current": True,
 }
 PUSH_DEVICE = {
     "id": "5f12f98cf85c333030ea30cc",
     "name": "Asha's phone",
     "endpoint": "https://push.example.net/send/Zk3vQ1",
-    "created_at": "2026-11-22T23:35:11.204531+05:30",
+    "created_at": "2026-11-22T18:05:11.204531Z",
 }
 
 

@@ -13,6 +13,7 @@ from accounts import limits, password_rules
 from accounts.api_errors import field_errors
 from accounts.models import AppSession, PushDevice, User
 from accounts.push import validate_auth, validate_endpoint, validate_point
+from accounts.times import RowSerializer
 from accounts.tokens import MAX_DEVICE_LENGTH, TokenPair
 
 MAX_LOG_IN_LENGTH = 254
@@ -174,7 +175,7 @@ class RevokeInput(serializers.Serializer[None]):
     )
 
 
-class SessionOutput(serializers.ModelSerializer[AppSession]):
+class SessionOutput(RowSerializer[AppSession]):
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
     current = serializers.SerializerMethodField(help_text="Whether the request came from this device.")
 
@@ -207,10 +208,10 @@ class LimitsOutput(serializers.Serializer[User]):
         return limits.remaining(user)
 
     def get_resets_at(self, user: User) -> datetime:
-        return limits.next_reset()
+        return limits.next_reset().astimezone(UTC)
 
 
-class ProfileOutput(serializers.ModelSerializer[User]):
+class ProfileOutput(RowSerializer[User]):
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
     limits = LimitsOutput(source="*", help_text="How many files may be examined.")
 
@@ -276,7 +277,7 @@ class PushDeviceInput(serializers.Serializer[None]):
     name = TextField(max_length=200, required=False, allow_blank=True, help_text="What the device is called.")
 
 
-class PushDeviceOutput(serializers.ModelSerializer[PushDevice]):
+class PushDeviceOutput(RowSerializer[PushDevice]):
     """Without the keys, which only the sender needs."""
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")

@@ -59,8 +59,8 @@ class HealthView(PublicView):
     @extend_schema(
         summary="Whether the site can take work",
         description="503 with the same body when the database does not answer within two seconds or no worker was "
-        "heard of for 30: files are still accepted while only the worker is away, but nobody examines them. The "
-        "detector is loaded with the first file after a start, so one that is not loaded is no fault.",
+        "heard of for 30: files are still accepted while only the worker is away, but nobody examines them. Workers "
+        "load the detector when they start: for some seconds then, none is loaded yet.",
         tags=["service"],
         auth=[],
         responses={

@@ -12,6 +12,7 @@ from rest_framework import serializers
 
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.texts import clean_text
+from accounts.times import RowSerializer, UtcField
 from media_analysis import cases
 from media_analysis.case_details import (
     DATE_FORMATS,
@@ -171,7 +172,7 @@ class RoleInput(serializers.Serializer[None]):
     role = serializers.ChoiceField(ROLES, help_text="examiner adds files and notes, viewer looks and downloads.")
 
 
-class CaseNoteOutput(serializers.ModelSerializer[CaseNote]):
+class CaseNoteOutput(RowSerializer[CaseNote]):
     id = serializers.CharField(source="public_id", help_text="The note's id.")
     author = serializers.CharField(
         source="author.username", default=None, allow_null=True, help_text="User name; null of a deleted account."
@@ -186,7 +187,7 @@ class CaseNoteOutput(serializers.ModelSerializer[CaseNote]):
         }
 
 
-class CaseMemberOutput(serializers.ModelSerializer[CaseMember]):
+class CaseMemberOutput(RowSerializer[CaseMember]):
     user_id = serializers.CharField(source="user.public_id", help_text="The member's user id.")
     username = serializers.CharField(source="user.username", help_text="Their user name.")
 
@@ -199,7 +200,7 @@ class CaseMemberOutput(serializers.ModelSerializer[CaseMember]):
         }
 
 
-class InvitationOutput(serializers.ModelSerializer[CaseInvitation]):
+class InvitationOutput(RowSerializer[CaseInvitation]):
     id = serializers.CharField(source="public_id", help_text="The invitation's id.")
 
     class Meta:
@@ -212,7 +213,7 @@ class InvitationOutput(serializers.ModelSerializer[CaseInvitation]):
         }
 
 
-class InvitationToMeOutput(serializers.ModelSerializer[CaseInvitation]):
+class InvitationToMeOutput(RowSerializer[CaseInvitation]):
     id = serializers.CharField(source="public_id", help_text="The invitation's id.")
     title = serializers.CharField(source="case.title", help_text="The case's title.")
     owner = serializers.CharField(source="case.owner.username", help_text="User name of who invites.")
@@ -231,7 +232,7 @@ class CaseFileOutput(serializers.Serializer[Any]):
 
     media_id = serializers.CharField(source="line.media_public_id", help_text="The file's id.")
     sha256 = serializers.CharField(help_text="SHA-256 of the file as received; empty while a link is not fetched.")
-    added_at = serializers.DateTimeField(source="line.added_at", help_text="When it was added.")
+    added_at = UtcField(source="line.added_at", help_text="When it was added.")
     added_by = serializers.CharField(
         source="line.added_by.username",
         default=None,
@@ -265,7 +266,7 @@ class CaseFileOutput(serializers.Serializer[Any]):
         return file.media is None
 
 
-class CaseSummaryOutput(serializers.ModelSerializer[Case]):
+class CaseSummaryOutput(RowSerializer[Case]):
     """A case as its members see it in a list."""
 
     id = serializers.CharField(source="public_id", help_text="The case's id.")
@@ -325,7 +326,7 @@ def read_case(fields: Any) -> dict[str, Any]:
     return filled(given.validated_data)
 
 
-class CaseOutput(serializers.ModelSerializer[CaseDetails]):
+class CaseOutput(RowSerializer[CaseDetails]):
     """The police case that the file was submitted for."""
 
     class Meta:
@@ -341,7 +342,7 @@ class CaseOutput(serializers.ModelSerializer[CaseDetails]):
         }
 
 
-class CaseFieldsOutput(serializers.ModelSerializer[Case]):
+class CaseFieldsOutput(RowSerializer[Case]):
     """What is known of a case."""
 
     class Meta:

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from accounts.errors import Code
 from accounts.models import User
 from accounts.schema import ALWAYS, refusals
+from accounts.times import RowSerializer, UtcField
 from media_analysis import notifications
 from media_analysis.models import Notification
 from media_analysis.serializers import NotificationFilterInput, read_query
@@ -35,7 +36,7 @@ EXAMPLE = {
 STATE_EXAMPLE = {"unread": 1, "under_way": 0, "newest": [EXAMPLE]}
 
 
-class NotificationOutput(serializers.ModelSerializer[Notification]):
+class NotificationOutput(RowSerializer[Notification]):
     """An examination of the user ended."""
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
@@ -46,8 +47,8 @@ class NotificationOutput(serializers.ModelSerializer[Notification]):
     name = serializers.CharField(source="analysis.media.original_name", help_text="The file's name as received.")
     text = serializers.SerializerMethodField(help_text="What there is to say, in the language asked for.")
     url = serializers.SerializerMethodField(help_text="The page of the result.")
-    created_at = serializers.DateTimeField(help_text="When it was written.")
-    read_at = serializers.DateTimeField(allow_null=True, help_text="When it was read; null if it was not.")
+    created_at = UtcField(help_text="When it was written.")
+    read_at = UtcField(allow_null=True, help_text="When it was read; null if it was not.")
 
     class Meta:
         model = Notification

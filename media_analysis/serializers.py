@@ -12,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.ids import PUBLIC_ID_PATTERN
+from accounts.times import RowSerializer, UtcField
 from media_analysis import health, scheduling
 from media_analysis.case_details import case_of
 from media_analysis.case_serializers import CaseDetailsInput, CaseOutput
@@ -173,7 +174,7 @@ class AnalysisFilterInput(PageInput):
     created_before = serializers.DateTimeField(required=False, help_text="Only those received before this time.")
 
 
-class MediaOutput(serializers.ModelSerializer[Media]):
+class MediaOutput(RowSerializer[Media]):
     """The file as received."""
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
@@ -219,7 +220,7 @@ class MediaOutput(serializers.ModelSerializer[Media]):
         }
 
 
-class LinkOutput(serializers.ModelSerializer[LinkSource]):
+class LinkOutput(RowSerializer[LinkSource]):
     """Where a file was fetched from. What it says of the video is the site's word, not ours."""
 
     uploaded = serializers.CharField(
@@ -289,7 +290,7 @@ class LinkOutput(serializers.ModelSerializer[LinkSource]):
         }
 
 
-class ProgressOutput(serializers.ModelSerializer[Analysis]):
+class ProgressOutput(RowSerializer[Analysis]):
     """The little that a waiting page asks for again and again."""
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
@@ -314,7 +315,7 @@ class ProgressOutput(serializers.ModelSerializer[Analysis]):
         return analysis.status != Analysis.Status.QUEUED or not analysis.lane or health.is_served(analysis)
 
 
-class AnalysisSummaryOutput(serializers.ModelSerializer[Analysis]):
+class AnalysisSummaryOutput(RowSerializer[Analysis]):
     """An analysis without its faces."""
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
@@ -636,7 +637,7 @@ class AnalysisOutput(AnalysisSummaryOutput):
         return PictureOutput([describe_picture(analysis, stored) for stored in analysis.evidence], many=True).data
 
 
-class ReceiptOutput(serializers.ModelSerializer[DeletionReceipt]):
+class ReceiptOutput(RowSerializer[DeletionReceipt]):
     """What stays of a deleted file."""
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters.")
@@ -654,7 +655,7 @@ class ReceiptOutput(serializers.ModelSerializer[DeletionReceipt]):
         }
 
 
-class UploadOutput(serializers.ModelSerializer[ResumableUpload]):
+class UploadOutput(RowSerializer[ResumableUpload]):
     """A resumable upload that no analysis was made of yet."""
 
     id = serializers.CharField(source="public_id", help_text="24 hexadecimal characters; the file's id later on.")
@@ -696,12 +697,12 @@ class FeedbackInput(serializers.Serializer[None]):
     )
 
 
-class FeedbackOutput(serializers.ModelSerializer[Feedback]):
+class FeedbackOutput(RowSerializer[Feedback]):
     """What was said."""
 
     consent = serializers.SerializerMethodField(help_text="Whether the file may be used to improve the detector.")
-    consent_at = serializers.DateTimeField(allow_null=True, help_text="Since when; null without consent.")
-    exported_at = serializers.DateTimeField(
+    consent_at = UtcField(allow_null=True, help_text="Since when; null without consent.")
+    exported_at = UtcField(
         allow_null=True, help_text="When a copy was handed over for training; null if that has not happened."
     )
 
@@ -837,7 +838,7 @@ class WorkersHealthOutput(serializers.Serializer[Any]):
 
     ok = serializers.BooleanField(help_text="Whether there is one.")
     alive = serializers.IntegerField(help_text="How many were heard of in the last 30 seconds.")
-    last_seen_at = serializers.DateTimeField(allow_null=True, help_text="When; null when none was.")
+    last_seen_at = UtcField(allow_null=True, help_text="When; null when none was.")
 
 
 class DetectorHealthOutput(serializers.Serializer[Any]):

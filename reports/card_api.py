@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.errors import Code, SentinelError
 from accounts.schema import ALWAYS, refusals
+from accounts.times import UtcField
 from media_analysis import cards, selectors
 from media_analysis.api import PUBLIC_ID
 from media_analysis.models import ResultCard
@@ -21,7 +22,7 @@ A_CARD = {
     "id": "5f12f98cf85c333030ea30ce",
     "url": "https://sentinel.example.org/r/5f12f98cf85c333030ea30ce/",
     "picture_url": "https://sentinel.example.org/r/5f12f98cf85c333030ea30ce.png",
-    "published_at": "2026-11-23T10:12:40.118000+05:30",
+    "published_at": "2026-11-23T04:42:40.118000Z",
 }
 THERE = OpenApiExample("Public", value=A_CARD, response_only=True)
 SIGNED_IN = (Code.NOT_AUTHENTICATED, *ALWAYS)
@@ -35,7 +36,7 @@ class CardOutput(serializers.Serializer[ResultCard]):
     picture_url = serializers.SerializerMethodField(
         help_text="Its picture as PNG of 1200 × 630 pixels, for previews. `?lang=` asks for a language of the site."
     )
-    published_at = serializers.DateTimeField(help_text="Since when it is public.")
+    published_at = UtcField(help_text="Since when it is public.")
 
     def get_url(self, card: ResultCard) -> str:
         return address_of(self.context["request"], card)

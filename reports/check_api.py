@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from accounts.errors import Code, SentinelError
 from accounts.schema import WITH_BODY, refusals, success, wrong_field
 from accounts.throttles import ChecksPerAddress
+from accounts.times import RowSerializer
 from reports.check_uploads import CheckUploadHandler, check_given
 from reports.checking import Answer, Finding
 from reports.models import IssuedDocument
@@ -23,7 +24,7 @@ GENUINE = {
     "result": "genuine",
     "message": "It is byte for byte as this site made it. This does not say that what stands in it is right.",
     "sha256": A_DIGEST,
-    "document": {"id": "5f12f98cf85c333030ea30cb", "kind": "report", "issued_at": "2026-11-22T23:35:11.204531+05:30"},
+    "document": {"id": "5f12f98cf85c333030ea30cb", "kind": "report", "issued_at": "2026-11-22T18:05:11.204531Z"},
 }
 
 
@@ -37,7 +38,7 @@ class CheckInput(serializers.Serializer[None]):
     )
 
 
-class IssuedDocumentOutput(serializers.ModelSerializer[IssuedDocument]):
+class IssuedDocumentOutput(RowSerializer[IssuedDocument]):
     id = serializers.CharField(source="public_id", help_text="The number that is printed in the document.")
 
     class Meta:

@@ -50,6 +50,7 @@ def test_with_a_worker_and_a_database_the_site_is_fit(owner: User) -> None:
     assert body["web"]["ok"] is body["database"]["ok"] is body["workers"]["ok"] is True
     assert body["database"]["milliseconds"] > 0
     assert body["workers"]["alive"] == 1
+    assert body["workers"]["last_seen_at"].endswith("Z")
     assert body["detector"] == {"loaded": True, "name": "tiny-test", "version": "1"}
     lane = {"lane": "default", "waiting": 0, "running": 0, "oldest_waiting_seconds": None, "workers": 1}
     nothing = {"waiting": 0, "running": 0, "oldest_waiting_seconds": None, "unserved": 0}

@@ -18,7 +18,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := $(VIRTUAL_ENV)/.runtime
 DEVELOPMENT := $(VIRTUAL_ENV)/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-long test-postgresql test-postgresql-short test-mongodb test-hosts test-outage check audit format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-long test-postgresql test-postgresql-short test-mongodb test-mongodb-short test-hosts test-outage check audit format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -75,6 +75,9 @@ test-postgresql-short: setup-dev messages ## Run those that depend on the databa
 
 test-mongodb: setup-dev messages ## Run the tests of the application on a server of their own that speaks MongoDB's protocol
 	scripts/test_on_mongodb
+
+test-mongodb-short: setup-dev messages ## Run those that would break first without transactions
+	scripts/test_on_mongodb --short
 
 check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
 	ruff format --check .

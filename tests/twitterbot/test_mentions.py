@@ -476,7 +476,9 @@ def test_what_a_killed_bot_began_is_done_again_later(x: FakeX, bot: Bot, monkeyp
     assert only().status == Mention.Status.EXAMINING
     finish_all()
     bot.round()
-    assert (len(x.replies), len(x.messages), Media.objects.count(), limits.used(only().account.user)) == (1, 1, 1, 1)
+    user = only().account.user
+    assert user is not None
+    assert (len(x.replies), len(x.messages), Media.objects.count(), limits.used(user)) == (1, 1, 1, 1)
 
 
 def test_one_mention_that_cannot_be_handled_keeps_no_other_from_being_answered(

@@ -29,8 +29,8 @@ DEFAULT_LANE = "default"
 OLDEST_EVERY = 8
 # Looked at in one go: of several workers that are free at the same moment each gets another one.
 CANDIDATES = 8
-# Questions that are asked in one. SQLite knows no more than 500.
-ASKED_TOGETHER = 400
+# So many questions are asked in one: four for the place of one analysis. SQLite takes 500, and MongoDB some more.
+ASKED_TOGETHER = 200
 # Whoever has so many waiting is sending a batch.
 BATCH_FROM = 5
 # They answer on their own time, or read a log: nobody looks at a page that counts.
@@ -145,7 +145,7 @@ def waiting_before(waiting: Sequence[Analysis]) -> list[int]:
     """How many waiting ones will be taken before each of these, as long as no others come.
 
     That is how many are ahead of it in the order, and one more for every seven of them as long as there are older ones
-    behind it; but no more than its own age will have it wait. Two queries, however many are asked about.
+    behind it; but no more than its own age will have it wait. Two queries for up to fifty that are asked about.
     """
     ahead, older_ahead = _count_ahead(waiting)
     overtaken = [number for number, count in enumerate(ahead) if count >= OLDEST_EVERY - 1]

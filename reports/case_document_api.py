@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.schema import ALWAYS, WITH_BODY, refusals, wrong_field
+from accounts.times import RowSerializer, UtcField
 from media_analysis import cases
 from media_analysis.api import IF_NONE_MATCH, NOT_MODIFIED, JSONUnlessPicture, Pages
 from media_analysis.serializers import PageInput, read_query
@@ -78,13 +79,11 @@ class CaseDocumentInput(serializers.Serializer[None]):
     )
 
 
-class CaseDocumentOutput(serializers.ModelSerializer[CaseDocument]):
+class CaseDocumentOutput(RowSerializer[CaseDocument]):
     """A report over a case or an export of it, which only whoever asked for it sees."""
 
     id = serializers.CharField(source="public_id", help_text="The document's id.")
-    kept_until = serializers.DateTimeField(
-        allow_null=True, help_text="When it goes, once it is ready or failed; null before."
-    )
+    kept_until = UtcField(allow_null=True, help_text="When it goes, once it is ready or failed; null before.")
     file = serializers.SerializerMethodField(help_text="Where the file is to be had once it is ready; null before.")
 
     class Meta:

@@ -31,11 +31,11 @@ $(VIRTUAL_ENV)/bin/pip:
 	"$(PYTHON)" -m venv "$(VIRTUAL_ENV)"
 
 $(RUNTIME): requirements.txt | $(VIRTUAL_ENV)/bin/pip
-	pip install --quiet $(INSTALL_OPTIONS) -r requirements.txt
+	pip install --quiet -r requirements.txt
 	touch $@
 
 $(DEVELOPMENT): requirements.txt requirements-dev.txt | $(VIRTUAL_ENV)/bin/pip
-	pip install --quiet $(INSTALL_OPTIONS) -r requirements-dev.txt
+	pip install --quiet -r requirements-dev.txt
 	touch $@ $(RUNTIME)
 
 setup: $(RUNTIME) ## Install what a running site needs

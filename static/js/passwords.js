@@ -12,7 +12,6 @@ for (const button of document.querySelectorAll("[data-show-password]")) {
   // Some browsers send what stands in text fields to a checker of spelling.
   input.spellcheck = false;
   input.autocapitalize = "none";
-  button.hidden = false;
   button.addEventListener("click", () => show(input.type === "password"));
   // Sent as text, it would be kept and offered to whoever types there next.
   input.form.addEventListener("submit", () => show(false));
@@ -31,10 +30,9 @@ for (const panel of document.querySelectorAll("[data-rules-of]")) {
   const tick = (met) => {
     const count = met.filter(Boolean).length;
     rules.forEach((rule, at) => rule.toggleAttribute("data-met", Boolean(met[at])));
-    panel.hidden = met.length === 0;
-    meter.max = met.length;
+    meter.max = met.length || 1;
     meter.value = count;
-    words.textContent = panel.dataset.text.replace("{met}", count).replace("{all}", met.length);
+    words.textContent = met.length ? panel.dataset.text.replace("{met}", count).replace("{all}", met.length) : "";
   };
 
   const ask = async () => {

@@ -97,13 +97,9 @@ def test_asking_which_is_limited_needs_the_pages_own_form_and_is_kept_nowhere(
         *[("/accounts/delete/", 1, 0), ("/accounts/confirm/", 1, 0), ("/accounts/", 1, 0)],
     ],
 )
-def test_each_password_has_a_button_that_is_hidden_without_a_script(
-    as_owner: Client, path: str, buttons: int, meters: int
-) -> None:
+def test_each_password_has_a_button_to_show_it(as_owner: Client, path: str, buttons: int, meters: int) -> None:
     client = Client() if path in {"/accounts/login/", "/accounts/signup/"} else as_owner
     page = client.get(path).content.decode()
     assert page.count('type="password"') == page.count("data-show-password") == buttons
     assert page.count("data-rules-of") == meters
     assert "js/passwords.js" in page
-    parts = page.split("data-show-password")[1:]
-    assert all(part.split(">")[0].split() == ["hidden"] for part in parts)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Site, Visitor
 from tests.conftest import PASSWORD
@@ -91,9 +91,12 @@ def test_a_new_password_is_shown_and_measured_while_it_is_typed(visitor: Visitor
     page.get_by_label("User name").fill("आशा")
     field, meter = page.get_by_label("Password", exact=True), page.locator("meter")
     button = page.get_by_role("button", name="Show the password").first
-    expect(meter).to_be_hidden()
+    submit = page.get_by_role("main").get_by_role("button", name="Sign up")
+    before = submit.bounding_box()
     field.fill("12345")
     expect(page.get_by_role("status").filter(has_text="rules are met")).to_have_text("3 of 6 rules are met")
+    # It would move away from under a finger.
+    assert submit.bounding_box() == before
     field.press("Tab")
     expect(button).to_be_focused()
     button.press("Space")
@@ -113,6 +116,16 @@ def test_a_new_password_is_shown_and_measured_while_it_is_typed(visitor: Visitor
     page.get_by_role("button", name="Sign up").click()
     expect(page.get_by_role("link", name="Account: आशा")).to_be_visible()
     visitor.check_page()
+
+
+def test_without_javascript_passwords_have_no_dead_buttons(site: Site, chromium: Browser) -> None:
+    context = chromium.new_context(locale="en", java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{site.url}/accounts/signup/")
+    expect(page.get_by_label("Password", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Show the password")).to_have_count(0)
+    expect(page.locator("meter")).to_be_hidden()
+    context.close()
 
 
 def test_a_password_is_changed(visitor: Visitor) -> None:

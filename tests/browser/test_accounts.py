@@ -106,7 +106,7 @@ def test_a_new_password_is_shown_and_measured_while_it_is_typed(visitor: Visitor
     expect(page.locator(".helptext li[data-met]")).to_have_count(6)
     expect(meter).to_have_js_property("value", 6)
     visitor.check_page()
-    page.get_by_label("E-mail address").fill("asha@example.org")
+    page.get_by_label("E-mail address").fill("shown@example.org")
     page.get_by_label("Password confirmation").fill("another one than before")
     page.get_by_role("button", name="Sign up").click()
     expect(page.locator(".errorlist").first).to_be_visible()

@@ -78,7 +78,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return HttpResponse(render_to_string("500.html", {"request_id": correlation.request_id()}), status=500)
 
 
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect("media_analysis:classify")
@@ -244,13 +244,13 @@ def withdraw_consent(request: SignedInRequest, public_id: str) -> HttpResponse:
     return redirect("reports:result", public_id=analysis.public_id)
 
 
-@require_GET
+@require_safe
 @public_page
 def models(request: HttpRequest) -> HttpResponse:
     return render(request, "media_analysis/models.html", {"models": model_cards.list_models()})
 
 
-@require_GET
+@require_safe
 @public_page
 def model(request: HttpRequest, name: str) -> HttpResponse:
     found = model_cards.get_model(name)
@@ -264,7 +264,7 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "media_analysis/model.html", context)
 
 
-@require_GET
+@require_safe
 @public_page
 def model_card(request: HttpRequest, name: str) -> HttpResponse:
     found = model_cards.get_model(name)
@@ -276,7 +276,7 @@ def model_card(request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-@require_GET
+@require_safe
 @public_page
 def model_picture(request: HttpRequest, name: str, picture: str) -> HttpResponse:
     content, content_type = model_cards.card_picture(model_cards.get_model(name), picture)

@@ -7,7 +7,7 @@ import re
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
@@ -41,7 +41,7 @@ def check(request: HttpRequest) -> HttpResponse:
     return render(request, "reports/check.html", context)
 
 
-@require_GET
+@require_safe
 def certificates(request: HttpRequest) -> HttpResponse:
     """For other tools: the certificates of all keys that documents were sealed with here, the present one first."""
     return HttpResponse(

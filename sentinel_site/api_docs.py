@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 from markdown_it import MarkdownIt
 
@@ -45,7 +45,7 @@ class RedocView(SpectacularRedocView):
     template_name = "api_docs/redoc.html"
 
 
-@require_GET
+@require_safe
 def developers(request: HttpRequest) -> HttpResponse:
     """The page for app developers, which is docs/app-developers.md."""
     return render(request, "api_docs/developers.html", {"guide": render_guide(GUIDE.read_text(encoding="utf-8"))})

@@ -15,7 +15,7 @@ from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.translation import get_language, gettext
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from ml import __version__
 
@@ -28,7 +28,7 @@ THEME_COLOR = "#0b5873"
 BACKGROUND_COLOR = "#f5f7f9"
 
 
-@require_GET
+@require_safe
 def manifest(request: HttpRequest) -> HttpResponse:
     icons = [
         {"src": static("img/icon-192.png"), "sizes": "192x192", "type": "image/png", "purpose": "any"},
@@ -72,7 +72,7 @@ def manifest(request: HttpRequest) -> HttpResponse:
     return JsonResponse(content, content_type="application/manifest+json", headers=FRESH)
 
 
-@require_GET
+@require_safe
 def service_worker(request: HttpRequest) -> HttpResponse:
     """The service worker at the root, whose scope is the whole site; its code is a static file.
 
@@ -95,7 +95,7 @@ def service_worker(request: HttpRequest) -> HttpResponse:
     return HttpResponse(script, content_type="text/javascript; charset=utf-8", headers=FRESH)
 
 
-@require_GET
+@require_safe
 def offline(request: HttpRequest) -> HttpResponse:
     """Kept in every browser: it says nothing of who is logged in."""
     return render(request, "offline.html")

@@ -66,6 +66,20 @@ ONE = (Code.NOT_FOUND, *SIGNED_IN)
 IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of an earlier answer: 304 if it still holds."
 )
+RANGES = (
+    OpenApiParameter(
+        "Range",
+        str,
+        OpenApiParameter.HEADER,
+        description="One range such as `bytes=0-1023`: 206 with that part. Anything else is passed over.",
+    ),
+    OpenApiParameter(
+        "If-Range",
+        str,
+        OpenApiParameter.HEADER,
+        description="The ETag of an earlier answer: with another one, the whole file is sent.",
+    ),
+)
 NOT_MODIFIED = {304: OpenApiResponse(description="Nothing changed since the answer with this ETag.")}
 INTAKE_REFUSALS = refusals(
     Code.FILE_MISSING,
@@ -506,18 +520,7 @@ class MediaView(APIView):
         tags=["analyses"],
         parameters=[
             PUBLIC_ID,
-            OpenApiParameter(
-                "Range",
-                str,
-                OpenApiParameter.HEADER,
-                description="One range such as `bytes=0-1023`: 206 with that part. Anything else is passed over.",
-            ),
-            OpenApiParameter(
-                "If-Range",
-                str,
-                OpenApiParameter.HEADER,
-                description="The ETag of an earlier answer: with another one, the whole file is sent.",
-            ),
+            *RANGES,
             IF_NONE_MATCH,
         ],
         responses={

@@ -14,11 +14,12 @@ from functools import partial
 from types import TracebackType
 
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connections
 
 from accounts.errors import SentinelError, is_disk_full
 from media_analysis import links, live
 from media_analysis.downloads import CODES, Wanted, Watch, fetch_file, temporary_folder
+from media_analysis.heartbeat import Heartbeat
 from media_analysis.models import Analysis, LinkSource
 from media_analysis.room import lacks_room
 from media_analysis.storage import StorageTrouble
@@ -49,16 +50,14 @@ class ClaimWatch(Watch):
         super().__init__(self._report)
         self._analysis = analysis
         self._stopped = stopped
-        self._lost = threading.Event()
-        self._left = threading.Event()
         self._percent = 0
         self._told_at = 0.0
-        self._thread = threading.Thread(target=self._beat, name="link-heartbeat", daemon=True)
+        self._heartbeat = Heartbeat(f"link of analysis {analysis}", lambda: links.report_progress(analysis))
 
     def __call__(self, share: float | None = None) -> None:
         if self._stopped.is_set():
             raise Stopped
-        if self._lost.is_set():
+        if self._heartbeat.is_lost:
             raise links.Lost
         super().__call__(share)
 
@@ -72,31 +71,13 @@ class ClaimWatch(Watch):
         live.nudge(self._analysis)
 
     def __enter__(self) -> ClaimWatch:
-        self._thread.start()
+        self._heartbeat.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._left.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        try:
-            while not self._left.wait(settings.SENTINEL_HEARTBEAT_SECONDS):
-                try:
-                    kept = links.report_progress(self._analysis)
-                except DatabaseError:
-                    # The next beat may come through; if none does in time, somebody else takes the link.
-                    logger.warning("A sign of life of analysis %s was not written", self._analysis, exc_info=True)
-                    connection.close()
-                    continue
-                if not kept:
-                    self._lost.set()
-                    return
-        finally:
-            # This thread's own connection: nobody else would close it.
-            connection.close()
+        self._heartbeat.stop()
 
 
 def fetch(analysis: Analysis, stopped: threading.Event) -> None:

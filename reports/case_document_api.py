@@ -19,7 +19,7 @@ from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.schema import ALWAYS, WITH_BODY, refusals, wrong_field
 from accounts.times import RowSerializer, UtcField
 from media_analysis import cases
-from media_analysis.api import IF_NONE_MATCH, NOT_MODIFIED, JSONUnlessPicture, Pages
+from media_analysis.api import IF_NONE_MATCH, NOT_MODIFIED, RANGES, JSONUnlessPicture, Pages
 from media_analysis.serializers import PageInput, read_query
 from reports import case_documents
 from reports.case_document_views import hand_out
@@ -209,18 +209,7 @@ class CaseDocumentFileView(APIView):
         parameters=[
             CASE_ID,
             DOCUMENT_ID,
-            OpenApiParameter(
-                "Range",
-                str,
-                OpenApiParameter.HEADER,
-                description="One range such as `bytes=0-1023`: 206 with that part. Anything else is passed over.",
-            ),
-            OpenApiParameter(
-                "If-Range",
-                str,
-                OpenApiParameter.HEADER,
-                description="The ETag of an earlier answer: with another one, the whole file is sent.",
-            ),
+            *RANGES,
             IF_NONE_MATCH,
         ],
         responses={

@@ -20,11 +20,12 @@ from types import TracebackType
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connections
 
 from accounts.errors import Code, SentinelError, is_disk_full
 from accounts.outages import insist, is_outage
 from media_analysis import cases, clock, limited_run
+from media_analysis.heartbeat import Heartbeat
 from media_analysis.housekeeping import FolderSweep
 from media_analysis.room import lacks_room
 from media_analysis.services import DATABASE_PATIENCE_SECONDS
@@ -151,41 +152,21 @@ class Claim:
 
     def __init__(self, document: CaseDocument) -> None:
         self._document = document
-        self._lost = threading.Event()
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="document-heartbeat", daemon=True)
+        self._heartbeat = Heartbeat(f"document {document}", lambda: case_documents.keep_claim(document))
 
     def tell(self, done: int, total: int) -> None:
         """So many files of so many are through. Raises :class:`Lost`."""
-        if self._lost.is_set() or not case_documents.keep_claim(self._document, done=done, total=total):
+        if self._heartbeat.is_lost or not case_documents.keep_claim(self._document, done=done, total=total):
             raise Lost
 
     def __enter__(self) -> Claim:
-        self._thread.start()
+        self._heartbeat.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._left.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        try:
-            while not self._left.wait(settings.SENTINEL_HEARTBEAT_SECONDS):
-                try:
-                    kept = case_documents.keep_claim(self._document)
-                except DatabaseError:
-                    # The next beat may come through; if none does in time, another process takes the document.
-                    logger.warning("A sign of life of document %s was not written", self._document, exc_info=True)
-                    connection.close()
-                    continue
-                if not kept:
-                    self._lost.set()
-                    return
-        finally:
-            # This thread's own connection: nobody else would close it.
-            connection.close()
+        self._heartbeat.stop()
 
 
 class Maker(threading.Thread):

@@ -29,7 +29,7 @@ def test_a_dropped_clip_is_examined_shown_and_deleted(site: Site, visitor: Visit
     visitor.check_page()
     visitor.go("/accounts/signup/")
     visitor.check_page()
-    visitor.sign_up("asha")
+    visitor.sign_up("asha-examines")
     visitor.check_page()
     before = site.stored_files()
 

@@ -163,7 +163,7 @@ def test_a_result_is_told_on_an_open_page_and_on_the_subscribed_device(
     subscribing: Visitor, service: PushService, clip: Path
 ) -> None:
     visitor, page, site = subscribing, subscribing.page, subscribing.site
-    visitor.sign_up("asha")
+    visitor.sign_up("asha-subscribed")
     visitor.go("/notifications/")
     expect(page.get_by_text("Nothing to report yet")).to_be_visible()
     expect(page.get_by_text("This device gets no messages.")).to_be_visible()

@@ -25,7 +25,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.translation import gettext as _
 
-from accounts import security_log
+from accounts import clock, security_log
 from accounts.addresses import address_of, device_name, user_agent_of
 from accounts.ids import new_public_id
 from accounts.models import AccountMail, User
@@ -59,7 +59,7 @@ def ask_for_new_password(request: HttpRequest, email: str) -> None:
 
 def claim_due() -> AccountMail | None:
     """Take the mail that is due longest for this process. None if nothing is due."""
-    now = timezone.now()
+    now = clock.now()
     due = AccountMail.objects.filter(status=AccountMail.Status.WAITING, next_try_at__lte=now)
     for pk in list(due.order_by("next_try_at").values_list("pk", flat=True)[:CLAIMED_AT_ONCE]):
         token = new_public_id()
@@ -82,7 +82,7 @@ def send(mail: AccountMail) -> None:
             raise NotWanted
         with translation.override(mail.language or settings.LANGUAGE_CODE):
             message = _message_of(mail)
-        hand_over(message, note=lambda: bool(_owned(mail).update(handed_over_at=timezone.now())))
+        hand_over(message, note=lambda: bool(_owned(mail).update(handed_over_at=clock.now())))
     except NotWanted:
         _owned(mail).delete()
     except InDoubt:
@@ -99,12 +99,12 @@ def send(mail: AccountMail) -> None:
 
 def recover_lost() -> int:
     """Take up what killed senders had in hand; returns how much. What was handed over may be in the mailbox."""
-    lost = AccountMail.objects.filter(status=AccountMail.Status.SENDING, claimed_at__lt=timezone.now() - LOST_AFTER)
+    lost = AccountMail.objects.filter(status=AccountMail.Status.SENDING, claimed_at__lt=clock.now() - LOST_AFTER)
     recovered = 0
     for mail in lost:
         logger.warning("The mail about an account (%s) lost its sender", mail.kind)
         if mail.handed_over_at is None:
-            _owned(mail).update(status=AccountMail.Status.WAITING, claim_token="", next_try_at=timezone.now())
+            _owned(mail).update(status=AccountMail.Status.WAITING, claim_token="", next_try_at=clock.now())
         else:
             _owned(mail).delete()
         recovered += 1
@@ -159,7 +159,7 @@ def _password_words(mail: AccountMail) -> tuple[str, str]:
 
 
 def _is_too_late(mail: AccountMail) -> bool:
-    return timezone.now() - mail.created_at > LIFE[Kind(mail.kind)]
+    return clock.now() - mail.created_at > LIFE[Kind(mail.kind)]
 
 
 def _try_again(mail: AccountMail, error: NotSent) -> None:
@@ -173,7 +173,7 @@ def _try_again(mail: AccountMail, error: NotSent) -> None:
     _owned(mail).update(
         status=AccountMail.Status.WAITING,
         claim_token="",
-        next_try_at=timezone.now() + timedelta(seconds=min(wait, LONGEST_WAIT_SECONDS)),
+        next_try_at=clock.now() + timedelta(seconds=min(wait, LONGEST_WAIT_SECONDS)),
     )
 
 

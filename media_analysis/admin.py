@@ -17,9 +17,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import clock
 from accounts.errors import SentinelError
 from accounts.models import User
-from media_analysis import clock, custody, evidence, health, retention, selectors, services, streaming
+from media_analysis import custody, evidence, health, retention, selectors, services, streaming
 from media_analysis import feedback as feedback_service
 from media_analysis.link_words import link_of
 from media_analysis.models import (

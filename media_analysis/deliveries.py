@@ -26,11 +26,11 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from accounts import mails
+from accounts import clock, mails
 from accounts.ids import new_public_id
 from accounts.models import PushDevice, User
 from accounts.outgoing import InDoubt, NotSent, NotWanted, hand_over
-from media_analysis import clock, notifications, push
+from media_analysis import notifications, push
 from media_analysis.models import Delivery, Notification
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from statistics import mean, median
 
 from django.db.models import Value
 
-from media_analysis import clock, scheduling
+from accounts import clock
+from media_analysis import scheduling
 from media_analysis.models import Analysis, Media
 
 # What is typical is the median of so many of the latest analyses.

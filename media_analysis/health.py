@@ -25,8 +25,9 @@ from django.conf import settings
 from django.db import DatabaseError, Error, connection
 from django.db.models import Count, Min, Q
 
+from accounts import clock
 from accounts.models import User
-from media_analysis import clock, scheduling
+from media_analysis import scheduling
 from media_analysis.models import Analysis, WorkerState
 from media_analysis.scheduling import Ability
 

@@ -24,12 +24,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts import limits
+from accounts import clock, limits
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
 from accounts.texts import clean_text
-from media_analysis import clock, custody, safe_http, scheduling, selectors, services
+from media_analysis import custody, safe_http, scheduling, selectors, services
 from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement

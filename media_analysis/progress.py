@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from types import TracebackType
 
-from django.conf import settings
 from django.db import Error, connection
 from django.utils import timezone
 
 from accounts import correlation
 from accounts.outages import is_outage
+from media_analysis.heartbeat import Heartbeat
 from media_analysis.models import Analysis
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,7 @@ class ProgressReporter:
         self._last_time = 0.0
         self._steps = correlation.Steps()
         self._away_until = 0.0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heartbeat = Heartbeat(f"analysis {analysis}", self._write)
 
     def __call__(self, stage: str, share: float) -> None:
         self._steps.reach(stage)
@@ -56,24 +54,14 @@ class ProgressReporter:
             raise AnalysisTaken
 
     def __enter__(self) -> ProgressReporter:
-        self._thread.start()
+        self._heartbeat.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stopped.set()
-        self._thread.join()
+        self._heartbeat.stop()
         self._steps.__exit__(kind, error, traceback)
-
-    def _beat(self) -> None:
-        try:
-            while not self._stopped.wait(settings.SENTINEL_HEARTBEAT_SECONDS):
-                if not self._write():
-                    return
-        finally:
-            # This thread's own connection: nobody else would close it.
-            connection.close()
 
     def _write(self, **fields: object) -> bool:
         rows = Analysis.objects.filter(

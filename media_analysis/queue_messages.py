@@ -27,7 +27,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from media_analysis import clock, scheduling
+from accounts import clock
+from media_analysis import scheduling
 
 logger = logging.getLogger(__name__)
 

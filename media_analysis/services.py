@@ -19,12 +19,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import correlation, limits
+from accounts import clock, correlation, limits
 from accounts.errors import TEXTS, Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
 from accounts.outages import insist, is_outage
-from media_analysis import clock, custody, evidence, health, queue_messages, scheduling, validators
+from media_analysis import custody, evidence, health, queue_messages, scheduling, validators
 from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
 from media_analysis.storage import StorageAway, media_storage

@@ -26,10 +26,11 @@ from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import clock
 from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.outages import insist
-from media_analysis import clock, custody
+from media_analysis import custody
 from media_analysis.cases import Seat
 from media_analysis.models import CaseMedia, CaseMember
 from media_analysis.services import DATABASE_PATIENCE_SECONDS

@@ -22,9 +22,10 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, connections
 
+from accounts import clock
 from accounts.errors import Code, SentinelError, is_disk_full
 from accounts.outages import insist, is_outage
-from media_analysis import cases, clock, limited_run
+from media_analysis import cases, limited_run
 from media_analysis.heartbeat import Heartbeat
 from media_analysis.housekeeping import FolderSweep
 from media_analysis.room import lacks_room

@@ -32,7 +32,7 @@ WEIGHTS = {400: "normal", 700: "bold"}
 # WeasyPrint breaks a line that just fits after its first word if a blank follows that is not shown at all.
 HANGING_BLANKS = re.compile(r"\s+(</(?:p|li|h[1-4]|td|th|dt|dd|div)>)")
 # PDF/UA-1's mark (ISO 14289-1, clause 5), with the description of its schema that PDF/A (ISO 19005-3, 6.6.2.3) wants.
-ACCESSIBLE = b"""\
+PDF_UA_MARK = b"""\
 <rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" pdfuaid:part="1"/>
 <rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/"
  xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">
@@ -227,7 +227,7 @@ def _complete(_document: Any, pdf: Any) -> None:
         entry for entry in pdf.objects if isinstance(entry, pydyf.Stream) and entry.extra.get("Type") == "/Metadata"
     )
     (xml,) = metadata.stream
-    metadata.stream = [xml.replace(b"</rdf:RDF>", ACCESSIBLE + b"</rdf:RDF>")]
+    metadata.stream = [xml.replace(b"</rdf:RDF>", PDF_UA_MARK + b"</rdf:RDF>")]
     if "AF" in pdf.catalog:
         # It lists what is attached twice.
         pdf.catalog["AF"] = pydyf.Array(dict.fromkeys(pdf.catalog["AF"]))

@@ -11,10 +11,10 @@ import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from accounts import limits
+from accounts import clock, limits
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import clock, evidence, health, housekeeping, services
+from media_analysis import evidence, health, housekeeping, services
 from media_analysis.models import Analysis, DeletionReceipt, Media, WorkerState
 from media_analysis.progress import AnalysisTaken, ProgressReporter
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_media

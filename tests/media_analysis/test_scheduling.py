@@ -23,9 +23,10 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from accounts import clock
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import clock, estimates, mobile_selectors, queue_messages, scheduling, services
+from media_analysis import estimates, mobile_selectors, queue_messages, scheduling, services
 from media_analysis.models import Analysis, Media, Submission, WorkerState
 from media_analysis.scheduling import Ability
 from tests.conftest import make_user

@@ -21,9 +21,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import clock
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import cases, clock, custody, services
+from media_analysis import cases, custody, services
 from media_analysis.cases import Seat
 from media_analysis.models import Analysis, Case, CaseRole
 from media_analysis.storage import StorageAway

@@ -15,26 +15,27 @@ unexport PYTHONPATH
 # Whether `make run` starts the bot on X too.
 export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false)
 
-RUNTIME := $(VIRTUAL_ENV)/.runtime
-DEVELOPMENT := $(VIRTUAL_ENV)/.development
+# From here: make splits names of files at blanks, which the way to this folder may have.
+RUNTIME := .venv/.runtime
+DEVELOPMENT := .venv/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-long test-postgresql test-postgresql-short test-mongodb test-mongodb-short test-hosts test-outage check audit format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-long test-postgresql test-postgresql-short test-mongodb test-mongodb-short test-hosts test-outage check audit sbom format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
 
-$(VIRTUAL_ENV)/bin/pip:
+.venv/bin/pip:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 		|| { echo "Python 3.11 is needed. Name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "Python's venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
-	"$(PYTHON)" -m venv "$(VIRTUAL_ENV)"
+	"$(PYTHON)" -m venv .venv
 
-$(RUNTIME): requirements.txt | $(VIRTUAL_ENV)/bin/pip
+$(RUNTIME): requirements.txt | .venv/bin/pip
 	pip install --quiet -r requirements.txt
 	touch $@
 
-$(DEVELOPMENT): requirements.txt requirements-dev.txt | $(VIRTUAL_ENV)/bin/pip
+$(DEVELOPMENT): requirements.txt requirements-dev.txt | .venv/bin/pip
 	pip install --quiet -r requirements-dev.txt
 	touch $@ $(RUNTIME)
 
@@ -42,6 +43,7 @@ setup: $(RUNTIME) ## Install what a running site needs
 setup-dev: $(DEVELOPMENT) ## Install what tests and checks need
 
 run: setup ## Start the site and the worker on 127.0.0.1:8000
+	@scripts/check_port
 	@mkdir -p "$(SENTINEL_DATA_DIR)"
 	@python manage.py migrate --no-input --verbosity 0
 	@python manage.py collectstatic --no-input --verbosity 0
@@ -101,6 +103,10 @@ test-outage: setup-dev messages ## Kill and start PostgreSQL under load, which t
 audit: setup-dev ## Ask PyPI for known vulnerabilities of everything that is installed
 	python scripts/audit
 
+sbom: setup-dev ## Write every installed package with its licence to build/sbom.json (CycloneDX)
+	mkdir -p build
+	python scripts/sbom > build/sbom.json
+
 format: setup-dev ## Format everything
 	ruff format .
 	ruff check --fix .
@@ -128,4 +134,4 @@ messages: setup ## Compile the translations
 	@pybabel --quiet compile --domain django --directory locale
 
 clean: ## Remove what can be made again, but no data
-	rm -rf build .mypy_cache .ruff_cache .pytest_cache "$(VIRTUAL_ENV)"
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .venv

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
@@ -203,20 +203,21 @@ def run(options: argparse.Namespace, stdout: Output, stderr: Any, fetch: FetchLi
     if options.frames < 1:
         stderr.write("--frames must be at least 1\n")
         return EXIT_UNUSABLE
+    rule = ScaleRule.HALF if options.parity else ScaleRule.WIDTH
     try:
         detector = load_detector(options.detector, weights=options.weights, device=options.device)
-    except AnalysisError as error:
-        stderr.write(f"The detector cannot be used: {error.detail or error}\n")
+        finder = FaceDetector(scale_rule=rule, device=detector.device)
+    except (AnalysisError, ValueError) as error:
+        # A ValueError names an engine that there is not.
+        stderr.write(f"The detector cannot be used: {getattr(error, 'detail', '') or error}\n")
         return EXIT_UNUSABLE
-    rule = ScaleRule.HALF if options.parity else ScaleRule.WIDTH
-    finder = FaceDetector(scale_rule=rule, device=detector.device)
     items = list(_items(options.paths))
     tally = _Tally()
     with ExitStack() as open_files:
         writers = _Writers(json=stdout) if options.json else _Writers(text=stdout)
         if options.csv:
             try:
-                stream = open_files.enter_context(Path(options.csv).open("w", newline="", encoding="utf-8"))
+                stream = open_files.enter_context(_new_csv(options.csv))
             except OSError as error:
                 stderr.write(f"{error}\n")
                 return EXIT_UNUSABLE
@@ -236,7 +237,7 @@ def run(options: argparse.Namespace, stdout: Output, stderr: Any, fetch: FetchLi
                 tally.failed += answer.result is None
                 _write(writers, answer, detector)
                 if answer.detail:
-                    bar.write(f"{item.given}: {answer.detail}", file=stderr)
+                    bar.write(_printable(f"{item.given}: {answer.detail}"), file=stderr)
         if writers.json:
             writers.json.write("\n]\n" if writers.written else "]\n")
         if writers.text:
@@ -260,11 +261,16 @@ def _items(paths: Sequence[Path | str]) -> Iterator[_Item]:
         if not path.is_dir():
             yield _Item(path, path.name, in_folder=False)
             continue
-        for folder, subfolders, files in os.walk(path):
+        closed: list[OSError] = []
+        for folder, subfolders, files in os.walk(path, onerror=closed.append):
             subfolders.sort()
             for file in sorted(files):
                 inner = Path(folder) / file
                 yield _Item(inner, str(inner.relative_to(path)), in_folder=True)
+        # What could not be looked into fails by its name: nobody shall take it for judged.
+        for error in closed:
+            inner = Path(os.fsdecode(error.filename))
+            yield _Item(inner, str(inner.relative_to(path)), in_folder=False)
 
 
 def _judge(
@@ -326,6 +332,8 @@ def _probe(item: _Item) -> MediaInfo | None:
 def _write(writers: _Writers, answer: _Answer, detector: Detector) -> None:
     if writers.json:
         text = json.dumps(_as_object(answer, detector), ensure_ascii=False)
+        # A name that is not UTF-8 becomes the escapes by which JSON readers get the same name again.
+        text = text.encode(errors="backslashreplace").decode()
         writers.json.write(("," if writers.written else "") + "\n" + text)
     if writers.csv:
         probability = answer.result.fake_probability if answer.result else None
@@ -363,7 +371,7 @@ def _as_object(answer: _Answer, detector: Detector) -> dict[str, Any]:
 
 
 def _as_text(answer: _Answer) -> str:
-    lines = [answer.item.given]
+    lines = [_printable(answer.item.given)]
     result = answer.result
     if answer.text:
         lines.append(f"{VERDICTS[Outcome.NOT_ASSESSABLE]} ({answer.code}). {answer.text}")
@@ -388,6 +396,16 @@ def _as_text(answer: _Answer) -> str:
     if answer.origin and (origin := _origin(answer.origin)):
         lines.append(origin)
     return "\n  ".join(lines) + "\n"
+
+
+def _printable(text: str) -> str:
+    """What a file's name must not do, escaped: end a line and go on with a verdict, steer a terminal, be no UTF-8."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _new_csv(path: str) -> TextIO:
+    """Raises OSError."""
+    return Path(path).open("w", newline="", encoding="utf-8", errors="backslashreplace")
 
 
 def _origin(origin: Mapping[str, Any]) -> str:

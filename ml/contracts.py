@@ -105,8 +105,8 @@ class ContentCredentials:
     """Signed claims in a file (C2PA); empty texts where they say nothing.
 
     INTACT: the signature fits and the file was not changed since; whether the ``signer`` is who the certificate says
-    was not checked. ``actions`` are declared edits by their C2PA names; ``declares_generated``: the signer says that
-    a machine made the picture or part of it.
+    was not checked. ``actions`` are declared edits by their C2PA names; ``declares_generated``: they say that a
+    machine made the picture or part of it, which is the signer's word only where they are INTACT.
     """
 
     status: CredentialsStatus

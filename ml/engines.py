@@ -13,6 +13,7 @@ import logging
 import os
 import queue
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -288,3 +289,16 @@ def _keep(model: Any, target: Path) -> None:
         partial.replace(target)
     except (OSError, RuntimeError) as error:
         logger.warning("The converted network could not be kept: %s", error)
+    finally:
+        # A disk that is full would stay so. What a kill left goes too, once nobody can be at it any more.
+        for left in (partial, partial.with_suffix(".bin"), *_forgotten(target)):
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _forgotten(target: Path) -> list[Path]:
+    """Unfinished files of this network that have not been written to for an hour."""
+    long_ago = time.time() - 3600
+    with contextlib.suppress(OSError):
+        return [path for path in target.parent.glob(f"{target.stem}.*.part.*") if path.stat().st_mtime < long_ago]
+    return []

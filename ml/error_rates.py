@@ -7,7 +7,7 @@ with::
     {"schema": 1,
      "detector": name, "detector_version": text, "weights_sha256": [hex, …],
      "thresholds": {"fake": p, "real": p, "frame": p}, "aggregation": name,
-     "frames": frames looked at in a video,
+     "frames": frames looked at in a video, "precision": "float32" | "bfloat16",   (float32 where it is not said)
      "used_for_choosing": whether the detector or its thresholds were chosen by these files,
      "measured_on": ISO date, "software": {library: version, …},
      "media": {"files": n, "sha256": digest of the files' digests and labels, "groups": [name, …]},
@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 FILE = "error_rates.json"
+FLOAT32 = "float32"
 # With fewer real or fake files a cell says too little, and the broader one is taken.
 FEWEST_FILES = 10
 
@@ -119,8 +120,9 @@ def error_rates_for(
 ) -> ErrorRates | NotMeasured:
     """What was measured for exactly this detector on files of this kind.
 
-    `weights_sha256` and `settings` are those of the :class:`AnalysisResult`: with other weights, thresholds or numbers
-    of frames, or in the reference's way of judging or without judging copies, the measured figures say nothing.
+    `weights_sha256` and `settings` are those of the :class:`AnalysisResult`: with other weights, thresholds, numbers
+    of frames or arithmetic, or in the reference's way of judging or without judging copies, the measured figures say
+    nothing.
     """
     try:
         folder = find_detector(spec.name).folder
@@ -143,6 +145,7 @@ def error_rates_for(
         and not settings.get("parity")
         and settings.get("stability", True)
         and settings.get("frames_requested", document["frames"]) == document["frames"]
+        and settings.get("precision", FLOAT32) == document.get("precision", FLOAT32)
     )
     if not as_measured:
         return NotMeasured(NotMeasuredReason.OTHER_SETTINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import urllib.error
@@ -45,7 +46,7 @@ def fetch_weights(
         if known and digest != known.lower():
             raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{source}: SHA-256 is {digest}, expected {known}")
         partial.replace(target)
-    except (OSError, urllib.error.URLError, ValueError) as error:
+    except (OSError, urllib.error.URLError, http.client.HTTPException, ValueError) as error:
         raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"{source}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)

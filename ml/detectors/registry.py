@@ -119,11 +119,15 @@ def load_detector(
     `weights` are checkpoint files of its architecture to use instead of its own, several for an ensemble. Without
     them a detector uses the file in its folder or else what was fetched into SENTINEL_WEIGHTS_DIR. The SHA-256 of
     every file is compared with the spec's or the recorded one. `device` is a GPU if there is one, else the CPU.
-    Raises AnalysisError(MODEL_UNAVAILABLE): name unknown, file missing, digest or content wrong. It never returns
-    an untrained network.
+    Raises AnalysisError(MODEL_UNAVAILABLE): name unknown, file missing, digest or content wrong, no such device. It
+    never returns an untrained network.
     """
     listed = find_detector(name, search)
     spec, found = listed.spec, verified_weights(listed, weights)
     chosen = device if device is not None else ("cuda" if torch.cuda.is_available() else "cpu")
     networks = [load_network(spec, path) for path, _digest in found]
-    return Detector(spec, networks, [digest for _path, digest in found], chosen)
+    try:
+        return Detector(spec, networks, [digest for _path, digest in found], chosen)
+    except (RuntimeError, AssertionError) as error:
+        # Torch's words for a device that there is not, or of a kind that it was built without.
+        raise AnalysisError(ErrorCode.MODEL_UNAVAILABLE, f"device {chosen}: {error}") from error

@@ -10,20 +10,27 @@ There is no kept library for this filter that needs no package of the system, an
 from __future__ import annotations
 
 import ctypes
+import importlib
 import logging
+import os
+import pkgutil
 import platform
 import resource
 import signal
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 
 logger = logging.getLogger(__name__)
 
 GIBIBYTE = 1 << 30
 
 # System calls by machine, from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h).
-# "clone" is let through for threads only. All others are answered ENOSYS, at which libraries take another way.
+# "clone" is let through for threads only, and "fcntl" for what is harmless. All others are answered ENOSYS, at which
+# libraries take another way.
 _AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _ALLOWED: dict[str, dict[str, int]] = {
     "x86_64": {
@@ -40,14 +47,14 @@ _ALLOWED: dict[str, dict[str, int]] = {
         },
         **{"brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "pread64": 17, "readv": 19},
         **{"writev": 20, "sched_yield": 24, "mremap": 25, "madvise": 28, "dup": 32, "nanosleep": 35, "getpid": 39},
-        **{"exit": 60, "fcntl": 72, "getrusage": 98, "sysinfo": 99, "times": 100, "getuid": 102, "getgid": 104},
+        **{"exit": 60, "getrusage": 98, "sysinfo": 99, "times": 100, "getuid": 102, "getgid": 104},
         **{"sigaltstack": 131, "gettid": 186, "futex": 202, "sched_getaffinity": 204, "set_tid_address": 218},
         **{"restart_syscall": 219, "clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230},
         **{"exit_group": 231, "newfstatat": 262, "set_robust_list": 273, "preadv": 295, "getcpu": 309},
         **{"getrandom": 318, "membarrier": 324, "rseq": 334},
     },
     "aarch64": {
-        **{"dup": 23, "fcntl": 25, "close": 57, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66},
+        **{"dup": 23, "close": 57, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66},
         **{"pread64": 67, "preadv": 69, "ppoll": 73, "newfstatat": 79, "fstat": 80, "exit": 93, "exit_group": 94},
         **{"set_tid_address": 96, "futex": 98, "set_robust_list": 99, "nanosleep": 101, "clock_gettime": 113},
         **{"clock_getres": 114, "clock_nanosleep": 115, "sched_getaffinity": 123, "sched_yield": 124},
@@ -59,30 +66,39 @@ _ALLOWED: dict[str, dict[str, int]] = {
 }
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE_THREAD = 0x00010000
+_FCNTL = {"x86_64": 72, "aarch64": 25}
+# Commands below copy descriptors and read or set their flags, as does the other. By those above, a pipe can be made to
+# send any process of the same user any signal (F_SETOWN, F_SETSIG).
+_FIRST_UNSAFE_COMMAND, _COPY_CLOSING_AT_EXEC = 5, 1030
+# Nothing else of our environment is the business of a process that reads files from strangers.
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SECCOMP_MODE_FILTER = 2
 _KILL_PROCESS, _ALLOW, _ENOSYS = 0x80000000, 0x7FFF0000, 0x00050000 | 38
-# Classic BPF: load a word of struct seccomp_data, jump if equal, jump if a bit is set, return.
-_LOAD, _IF_EQUAL, _IF_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+# Classic BPF: load a word of struct seccomp_data, jump if equal, if not less, if a bit is set, return.
+_LOAD, _IF_EQUAL, _IF_NOT_LESS, _IF_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a confined process may use: bytes of address space, seconds of processor time, and seconds in all."""
+    """What a confined process may use: bytes of address space, seconds of processor time, seconds in all, and bytes of
+    a file that it has open for writing."""
 
     memory: int = 4 * GIBIBYTE
     processor_seconds: int = 600
     seconds: int = 900
+    file_bytes: int = 0
 
 
 def confine(limits: Limits) -> None:
     """Shut this process in, for good. It must have one thread, and have opened and loaded all it needs."""
+    _be_killed_first()
     for kind, limit in (
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_CPU, limits.processor_seconds),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_CORE, 0),
     ):
         _, most = resource.getrlimit(kind)
@@ -95,6 +111,19 @@ def confine(limits: Limits) -> None:
         _filter_system_calls()
 
 
+def environment() -> dict[str, str]:
+    """What of our environment such a process is started with: no secrets."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def load_all_of(package: ModuleType) -> None:
+    """Import what a package else imports when it needs it: a confined process can open nothing any more."""
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        # Of each only what this build has.
+        with suppress(ImportError):
+            importlib.import_module(module.name)
+
+
 def can_filter() -> bool:
     """Whether there is a filter for this kind of machine."""
     return sys.platform == "linux" and platform.machine() in _ALLOWED and sys.maxsize > 1 << 32
@@ -104,6 +133,13 @@ def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends, where the kernel can."""
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _be_killed_first() -> None:
+    """When the host, or a container, runs out of memory, it is this process that the kernel ends, not who asked."""
+    # There is none of it outside of Linux, nor where /proc is hidden.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _filter_system_calls() -> None:
@@ -130,7 +166,12 @@ def _program(machine: str) -> bytes:
         (_LOAD, 0, 0, _NUMBER),
         (_IF_EQUAL, 0, 3, _CLONE[machine]),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_IF_SET, len(numbers) + 2, 0, _CLONE_THREAD),
+        (_IF_SET, len(numbers) + 7, 0, _CLONE_THREAD),
+        (_RETURN, 0, 0, _ENOSYS),
+        (_IF_EQUAL, 0, 4, _FCNTL[machine]),
+        (_LOAD, 0, 0, _SECOND_ARGUMENT),
+        (_IF_EQUAL, len(numbers) + 3, 0, _COPY_CLOSING_AT_EXEC),
+        (_IF_NOT_LESS, 0, len(numbers) + 2, _FIRST_UNSAFE_COMMAND),
         (_RETURN, 0, 0, _ENOSYS),
         *((_IF_EQUAL, len(numbers) - place, 0, number) for place, number in enumerate(numbers)),
         (_RETURN, 0, 0, _ENOSYS),

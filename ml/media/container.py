@@ -72,9 +72,11 @@ _SIGNATURES = (
 def has_media_signature(path: Path) -> bool:
     """Whether a file begins like a video or photo, sound or not: tells a damaged one from something else altogether."""
     try:
+        # Opening a pipe would wait for whoever writes into it.
+        check_regular_file(path)
         with open_file(path) as stream:
             head = stream.read(16)
-    except OSError:
+    except (AnalysisError, OSError):
         return False
     return any(head[offset:].startswith(signature) for offset, signature in _SIGNATURES)
 

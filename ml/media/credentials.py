@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.contracts import ContentCredentials, CredentialsStatus
-from ml.media.confinement import Limits, confine, die_with_parent
+from ml.media.confinement import Limits, confine, die_with_parent, environment
 
 TIMEOUT_SECONDS = 20
 MEMORY_BYTES = 2 << 30
@@ -47,7 +47,7 @@ def read_credentials(path: Path, container: str) -> ContentCredentials:
     try:
         # The arguments are our own; the file's content reaches only the parser.
         done = subprocess.run(  # noqa: S603
-            command, capture_output=True, timeout=TIMEOUT_SECONDS, check=True, cwd=_ROOT
+            command, capture_output=True, timeout=TIMEOUT_SECONDS, check=True, cwd=_ROOT, env=environment()
         )
         return _understood(json.loads(done.stdout))
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError, AttributeError) as error:

@@ -1,25 +1,32 @@
 """Cuts a part out of a video without decoding it: its pictures stay the very ones that were there.
 
-    python ml/media/cut.py SOURCE TARGET START END MAX_SECONDS
+    python -m ml.media.cut SOURCE TARGET START END MAX_SECONDS MAX_BYTES
 
 A part has to begin at a key frame, so it begins at the last one before START, and ends at END or MAX_SECONDS after
 its beginning, whichever comes first. Writes "FROM TO" in seconds of the source. Exit codes: 0 done, 3 the video ends
-before START, 4 it cannot be read or cut.
+before START, 4 it cannot be read or cut; a part that is larger than MAX_BYTES ends it by SIGXFSZ.
 
-Imports nothing of the project, so that it can be run on its own, shut in.
+The source comes from strangers, and opening it runs decoders: so this is a process of its own, shut in as those are.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from ml.contracts import AnalysisError
+from ml.media import files
+from ml.media.confinement import Limits, confine, die_with_parent, load_all_of
+from ml.media.container import open_container
+
+MEMORY_BYTES, SECONDS = 2 << 30, 60
 EXIT_OUTSIDE, EXIT_UNREADABLE = 3, 4
 
 
@@ -35,12 +42,13 @@ class Part:
     end: float
 
 
-def cut(source: Path, target: Path, start: float, end: float, max_seconds: float) -> Part:
+def cut(source: Path, target: BinaryIO, start: float, end: float, max_seconds: float) -> Part:
     """Copy the part's packets of the first video stream, and of the first sound, into `target` (Matroska).
 
-    Raises OutsideVideoError, and av.FFmpegError, ValueError or OSError where it cannot be read or written.
+    Raises OutsideVideoError, and AnalysisError, av.FFmpegError, ValueError or OSError where it cannot be read or
+    written.
     """
-    with av.open(str(source)) as container, av.open(str(target), "w", format="matroska") as output:
+    with open_container(source) as container, av.open(target, "w", format="matroska") as output:
         if not container.streams.video:
             raise ValueError("no video")
         video: VideoStream = container.streams.video[0]
@@ -89,11 +97,18 @@ def _write(output: av.container.OutputContainer, packet: Packet[Any], copy: Any,
 def main() -> int:
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     start, end, max_seconds = (float(each) for each in sys.argv[3:6])
+    die_with_parent()
+    # Python would make an error like any other of it.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    load_all_of(av)
     try:
-        part = cut(source, target, start, end, max_seconds)
+        with source.open("rb") as given, target.open("wb") as made:
+            files.give(source, given.fileno())
+            confine(Limits(MEMORY_BYTES, SECONDS, 10 * SECONDS, file_bytes=int(sys.argv[6])))
+            part = cut(source, made, start, end, max_seconds)
     except OutsideVideoError:
         return EXIT_OUTSIDE
-    except (av.FFmpegError, ValueError, OSError) as error:
+    except (AnalysisError, av.FFmpegError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_UNREADABLE
     sys.stdout.write(f"{part.start:.3f} {part.end:.3f}\n")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ml.contracts import AnalysisError, ErrorCode
 from ml.media.container import most_threads, open_container, packets_of, video_stream
-from ml.media.probe import clockwise_rotation, nominal_rate, probe
+from ml.media.probe import nominal_rate, orientation, probe
 from ml.media.seeking import KeyFrameReader, NotSeekable, read_packet_table
 
 SAMPLED_FRAMES = 32
@@ -109,8 +109,10 @@ class FrameReader:
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
     pixels = frame.to_ndarray(format="rgb24")
-    turns = clockwise_rotation(frame) // 90
-    return np.ascontiguousarray(np.rot90(pixels, -turns), dtype=np.uint8)
+    shown = orientation(frame)
+    if shown.mirrored:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(np.rot90(pixels, -(shown.degrees // 90)), dtype=np.uint8)
 
 
 class FrameSampler:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import av
 from av.container import InputContainer
+from av.sidedata.sidedata import SideDataContainer
+from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -57,7 +61,7 @@ def _probe_video(container: InputContainer, path: Path) -> MediaInfo:
     packets = _read_packets(container, stream)
     if packets.picture is None:
         raise AnalysisError(ErrorCode.UNREADABLE_MEDIA, "no picture could be decoded")
-    rotation = clockwise_rotation(packets.picture)
+    rotation = orientation(packets.picture).degrees
     width, height = packets.picture.width, packets.picture.height
     if rotation in {90, 270}:
         width, height = height, width
@@ -128,10 +132,31 @@ def _timing(packets: _Packets, stream: VideoStream, count: int) -> tuple[float, 
     return duration, nominal if count == 1 else count / duration
 
 
-def clockwise_rotation(frame: VideoFrame) -> int:
-    """Degrees clockwise, 0, 90, 180 or 270, by which a player turns the frame (display matrix)."""
-    # FFmpeg counts anticlockwise. Matrices with odd angles exist; faces need the nearest quarter turn.
-    return round(-frame.rotation / 90) % 4 * 90
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How a player shows a frame: first ``mirrored`` left to right or not, then turned 0, 90, 180 or 270 ``degrees``
+    clockwise."""
+
+    mirrored: bool
+    degrees: int
+
+
+def orientation(frame: VideoFrame) -> Orientation:
+    """As the display matrix says, if there is one."""
+    try:
+        # Not `frame.side_data`: the frame would hold what holds it, and stay until garbage is collected.
+        matrix = cast(Any, SideDataContainer)(frame).get(SideData.DISPLAYMATRIX)
+    except ValueError:
+        # PyAV stumbles over kinds of side data that it does not know, as of films for two eyes.
+        return Orientation(mirrored=False, degrees=round(-frame.rotation / 90) % 4 * 90)
+    if matrix is None:
+        return Orientation(mirrored=False, degrees=0)
+    # One step to the right becomes (a, b), one down (c, d). The latter tells the turn, with a mirror or without;
+    # FFmpeg's own rotation takes the former, and stands faces of front cameras on their heads.
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+    # Matrices with odd angles exist; faces need the nearest quarter turn.
+    turns = round(math.atan2(-c, d) / (math.pi / 2))
+    return Orientation(mirrored=a * d < b * c, degrees=turns % 4 * 90)
 
 
 def _container_name(container: InputContainer) -> str:

@@ -10,18 +10,19 @@ What comes out of such a process is checked like any input: it may have been tak
 from __future__ import annotations
 
 import fcntl
-import importlib
+import gc
 import io
 import json
 import math
 import os
-import pkgutil
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
@@ -43,14 +44,20 @@ from ml.contracts import (
 )
 from ml.media import facts, files, frames, photos
 from ml.media import probe as probing
-from ml.media.confinement import Limits, confine, die_with_parent
+from ml.media.confinement import Limits, confine, die_with_parent, environment, load_all_of
 from ml.media.container import MAX_VIDEO_PIXELS, check_regular_file, most_threads
 from ml.media.credentials import read_credentials
 from ml.media.frames import SAMPLED_FRAMES, Decoding, VideoPicture
 
 PROBE_LIMITS = Limits(processor_seconds=60, seconds=60)
+# Probing reads all of a video: so many bytes a second come from a slow disk or network share.
+SLOWEST_READING = 10_000_000
 # Long videos come in at the command line only, where a decoder may take as long as they last many times over.
 DECODE_SECONDS, DECODE_SECONDS_A_SECOND = 900, 20
+# So many seconds later than it should have ended by itself, a decoder is no longer listened to.
+PATIENCE = 5
+# A video is read up to three times where it turns out other than it says.
+_MOST_READINGS = 3
 # So much of a frame may be on its way.
 PIPE_BYTES = 1 << 20
 _LONGEST_MESSAGE = 1 << 20
@@ -58,15 +65,22 @@ _LONGEST_TEXT, _MOST_ITEMS = 1000, 10_000
 _LENGTH = struct.Struct(">I")
 # Where this package lies, so that the server finds it.
 _ROOT = Path(__file__).parents[2]
-# Nothing else of our environment is the decoders' business.
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 
 
 def probe(path: Path | str) -> MediaInfo:
     """As :func:`ml.media.probe.probe`."""
     path = Path(path)
-    with closing(_ask("probe", path, {}, PROBE_LIMITS)) as answer:
+    with closing(_ask("probe", path, {}, _probe_limits(path))) as answer:
         return _media_info(path, answer.end())
+
+
+def _probe_limits(path: Path) -> Limits:
+    more = check_regular_file(path) // SLOWEST_READING
+    return replace(
+        PROBE_LIMITS,
+        processor_seconds=PROBE_LIMITS.processor_seconds + more,
+        seconds=PROBE_LIMITS.seconds + more,
+    )
 
 
 def read_photo(path: Path | str) -> NDArray[np.uint8]:
@@ -112,7 +126,10 @@ class FrameSampler:
         limits = Limits(processor_seconds=self._seconds * most_threads(), seconds=self._seconds)
         asked = {"count": self.count, "claimed": self._claimed}
         with closing(_ask("sample", self.path, asked, limits)) as answer:
-            yield from answer.pictures()
+            for number, picture in enumerate(answer.pictures()):
+                if number >= _MOST_READINGS * self.count:
+                    raise _broken(self.path, "pictures without end")
+                yield picture
             end = answer.end()
         try:
             self.indices = [int(index) for index in end["indices"]]
@@ -125,12 +142,29 @@ class FrameSampler:
 # What callers see of an answer
 
 
+class _Pipe(io.FileIO):
+    """A pipe that is read until a time at the latest: a decoder that is taken over need not heed its own limits."""
+
+    def __init__(self, descriptor: int, seconds: float) -> None:
+        super().__init__(descriptor, "rb")
+        self._until = time.monotonic() + seconds
+
+    def readinto(self, buffer: Any, /) -> int:
+        waiting = select.poll()
+        waiting.register(self, select.POLLIN)
+        # Milliseconds, and no more of them than fit into 32 bits.
+        while not waiting.poll(1000 * min(max(self._until - time.monotonic(), 0), 3600)):
+            if time.monotonic() >= self._until:
+                raise TimeoutError("the decoder takes too long")
+        return super().readinto(buffer)
+
+
 class _Answer:
     """What a decoder says, as it comes: pictures, then an end, or an error instead."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, seconds: float) -> None:
         self._path = path
-        self._pipe = io.BufferedReader(io.FileIO(descriptor, "rb"), PIPE_BYTES)
+        self._pipe = io.BufferedReader(_Pipe(descriptor, seconds + PATIENCE), PIPE_BYTES)
         self._end: dict[str, Any] | None = None
 
     def close(self) -> None:
@@ -175,7 +209,7 @@ class _Answer:
 
     def _picture(self, message: Mapping[str, Any]) -> VideoPicture:
         try:
-            index, time = int(message["index"]), float(message["time"])
+            index, seconds = int(message["index"]), _number(message["time"])
             height, width = (int(side) for side in message["shape"])
         except (LookupError, TypeError, ValueError) as error:
             raise _broken(self._path, repr(error)) from error
@@ -184,14 +218,20 @@ class _Answer:
         pixels = np.empty((height, width, 3), np.uint8)
         target = pixels.data.cast("B")
         while target:
-            count = self._pipe.readinto(target)
+            try:
+                count = self._pipe.readinto(target)
+            except TimeoutError as error:
+                raise _broken(self._path, str(error)) from error
             if not count:
                 raise _broken(self._path, "the decoder died within a picture")
             target = target[count:]
-        return VideoPicture(index, time, pixels)
+        return VideoPicture(index, seconds, pixels)
 
     def _read(self, length: int) -> bytes:
-        content = self._pipe.read(length)
+        try:
+            content = self._pipe.read(length)
+        except TimeoutError as error:
+            raise _broken(self._path, str(error)) from error
         if len(content) != length:
             raise _broken(self._path, "the decoder died")
         return content
@@ -223,8 +263,8 @@ def _media_info(path: Path, said: Mapping[str, Any]) -> MediaInfo:
             kind=MediaKind(said["kind"]),
             container=_word(said["container"]),
             codec=_word(said["codec"]),
-            duration=max(float(said["duration"]), 0.0),
-            frame_rate=max(float(said["frame_rate"]), 0.0),
+            duration=max(_number(said["duration"]), 0.0),
+            frame_rate=max(_number(said["frame_rate"]), 0.0),
             has_audio=bool(said["has_audio"]),
             **{name: max(int(said[name]), 0) for name in numbers},
         )
@@ -245,6 +285,16 @@ def _file_facts(path: Path, said: Mapping[str, Any]) -> FileFacts:
         )
     except (LookupError, TypeError, ValueError) as error:
         raise _broken(path, repr(error)) from error
+
+
+def _number(value: Any) -> float:
+    """Raises TypeError for a text, which may say "nan" or "inf", and ValueError for what no float holds."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"not a number: {value!r}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
 
 
 def _word(value: Any) -> str:
@@ -292,7 +342,7 @@ def _ask(operation: str, path: Path, arguments: Mapping[str, Any], limits: Limit
             os.close(writing)
     finally:
         os.close(source)
-    return _Answer(path, reading)
+    return _Answer(path, reading, limits.seconds)
 
 
 def _send(message: bytes, descriptors: list[int]) -> None:
@@ -315,12 +365,11 @@ def _running_server() -> _Server:
         if _server is None:
             ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with its:
-                environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
                 process = subprocess.Popen(  # noqa: S603 -- our own module
                     [sys.executable, "-m", "ml.media.sandbox", str(its.fileno())],
                     pass_fds=[its.fileno()],
                     cwd=_ROOT,
-                    env={**environment, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                    env={**environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                 )
@@ -360,6 +409,9 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _load_everything()
+    # What lies about here is not for a decoder to clean away: it would wait for threads that stayed behind.
+    gc.collect()
+    gc.freeze()
     requests = socket.socket(fileno=descriptor)
     while True:
         message, descriptors, _flags, _address = socket.recv_fds(requests, 1 << 16, 2)
@@ -447,10 +499,7 @@ def _write_all(target: int, content: memoryview) -> None:
 
 def _load_everything() -> None:
     """Whatever the libraries load only when they need it: a decoder can open nothing any more."""
-    for module in pkgutil.walk_packages(av.__path__, "av."):
-        # Of each only what this build has.
-        with suppress(ImportError):
-            importlib.import_module(module.name)
+    load_all_of(av)
     Image.init()
     most_threads()
     for name, content in _samples():

@@ -92,5 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def run() -> int:
+    """The exit code: 0 done, 1 some items of a DFDC command failed, 2 nothing could be done, which is told."""
+    try:
+        return main()
+    except commands.UNUSABLE as error:
+        sys.stderr.write(f"{commands.told(error)}\n")
+        return commands.EXIT_UNUSABLE
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

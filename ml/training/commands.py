@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ml.contracts import AnalysisError
 from ml.detectors.catalog import DEFAULT_DETECTOR, find_detector
 from ml.detectors.network import FaceClassifier
 from ml.error_rates import FILE as ERROR_RATES_FILE
@@ -25,7 +26,7 @@ from ml.training.evaluate import EVALUATION_FILE, PAGE_FILE, SCORES_FOLDER, Eval
 from ml.training.evaluate import evaluate as run_evaluation
 from ml.training.evaluation_page import render_page
 from ml.training.export import export_detector
-from ml.training.faces_index import index_faces, read_index
+from ml.training.faces_index import index_digest, index_faces, read_index
 from ml.training.fakes import FakeKind
 from ml.training.measured_rates import write_json
 from ml.training.robustness import RECODINGS, Harm
@@ -35,6 +36,9 @@ from ml.training.summary import as_text
 from ml.training.thresholds import threshold_for_false_alarms
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "sentinel-lite.toml"
+# What stands in the way before anything is trained or measured, to be told in a line.
+UNUSABLE = (AnalysisError, OSError, ValueError)
+EXIT_UNUSABLE = 2
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 Write = Callable[[str], Any]
 
@@ -97,6 +101,11 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def told(error: Exception) -> str:
+    """One of UNUSABLE in words."""
+    return str(getattr(error, "detail", "") or error)
+
+
 def named_file(text: str) -> tuple[str, Path]:
     """``name=file``. Raises argparse.ArgumentTypeError for anything else."""
     name, _, file = text.partition("=")
@@ -141,7 +150,9 @@ def train(
 ) -> None:
     """Find faces where that is not done, train or go on training, and write the detector."""
     config = TrainingConfig.load(config_path)
-    prepare(data, work, write=write)
+    if not (work / trainer.CHECKPOINT_FILE).exists():
+        # A run that has begun keeps its faces.
+        prepare(data, work, write=write)
     faces = read_index(work)
     with tqdm(total=config.steps, unit="step", desc="training") as bar:
 
@@ -194,10 +205,11 @@ def calibrate(
 ) -> None:
     """Print calibration and thresholds for the settings file, and what scores held-out people get with them."""
     config = TrainingConfig.load(config_path)
-    _, held_out = split_people(read_index(work), config.validation_share, config.split_seed)
+    faces = read_index(work)
+    _, held_out = split_people(faces, config.validation_share, config.split_seed)
     pool = FacePool(held_out, data, config, _autoencoder(config, work))
     pairs, reals = validation_samples(pool), held_out_reals(pool)
-    models = _models(work, config, weights)
+    models = _models(work, config, weights, index=index_digest(faces))
     logits, real_logits = (
         {name: trainer.predict_logits(model, samples, config).double().numpy() for name, model in models.items()}
         for samples in (pairs, reals)
@@ -221,14 +233,19 @@ def calibrate(
         write(f"# {len(found)} {label} faces of held-out people, quantiles of the score: {shown}\n")
 
 
-def _models(work: Path, config: TrainingConfig, weights: Mapping[str, Path]) -> dict[str, FaceClassifier]:
-    """The networks of the last checkpoint; those in ``weights`` from their own files. ValueError if one is missing."""
+def _models(
+    work: Path, config: TrainingConfig, weights: Mapping[str, Path], *, index: str = ""
+) -> dict[str, FaceClassifier]:
+    """The networks of the last checkpoint; those in ``weights`` from their own files.
+
+    Raises ValueError if one is missing, or as :func:`ml.training.trainer.load_checkpoint` does.
+    """
     state = trainer.new_state(config, pretrained=False, start_weights=weights)
     if weights:
         missing = sorted(set(config.networks) - set(weights))
         if missing:
             raise ValueError(f"no weights given for: {', '.join(missing)}")
-    elif not trainer.load_checkpoint(state, config, work):
+    elif not trainer.load_checkpoint(state, config, work, index=index):
         raise FileNotFoundError(f"no checkpoint in {work}")
     return trainer.averaged_models(state, config)
 

@@ -22,6 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ml.contracts import Outcome
+from ml.detectors.runner import chosen_precision
 from ml.inference import library_versions
 from ml.media.frames import SAMPLED_FRAMES
 from ml.training.measured_rates import count_error_rates
@@ -112,6 +113,7 @@ def evaluate(wanted: Evaluation) -> Measured:
         "draws": wanted.draws,
         "level": LEVEL,
         "frames": SAMPLED_FRAMES,
+        "precision": chosen_precision().value,
         "used_for_choosing": wanted.used_for_choosing,
         "software": library_versions(),
         "media": {"files": len(scores), "sha256": media_digest(scores)},
@@ -126,6 +128,7 @@ def evaluate(wanted: Evaluation) -> Measured:
         spec,
         scorer.weights_sha256,
         frames=SAMPLED_FRAMES,
+        precision=chosen_precision().value,
         used_for_choosing=wanted.used_for_choosing,
         measured_on=today,
         software=library_versions(),

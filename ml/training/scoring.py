@@ -31,6 +31,7 @@ from ml.contracts import (
     Compression,
     Copy,
     CopyScore,
+    ErrorCode,
     MediaInfo,
     MediaKind,
     Outcome,
@@ -39,6 +40,7 @@ from ml.contracts import (
 )
 from ml.detectors.integrity import sha256_of
 from ml.detectors.registry import Detector, load_detector
+from ml.detectors.runner import chosen_precision
 from ml.detectors.spec import Thresholds
 from ml.engines import chosen_engine
 from ml.error_rates import MediaFacts, compression_of, face_size_of
@@ -54,6 +56,8 @@ LABELS = ("real", "fake")
 ALL = "all"
 # Fields of a detector's description that do not touch its scores.
 DESCRIPTIVE = frozenset({"name", "version", "title", "thresholds", "licence", "weights_file", "weights_sha256", "card"})
+# Faults of this machine and not of the file, which another run may not have.
+NOT_THE_FILES = frozenset({ErrorCode.MODEL_UNAVAILABLE, ErrorCode.INTERNAL_ERROR})
 # Under ml/, what no score depends on.
 NOT_PIPELINE = ("training", "batch.py", "infer.py", "error_rates.py", "evidence.py")
 
@@ -207,7 +211,8 @@ class Scorer:
         found = self._cache.get(key)
         if found is None or ("result" in found and verdict_at(found["result"], self.spec.thresholds) is None):
             found = examine()
-            self._cache.put(key, found)
+            if found.get("error") not in NOT_THE_FILES:
+                self._cache.put(key, found)
         return found
 
     def _examine(self, path: Path) -> dict[str, Any]:
@@ -238,6 +243,7 @@ def scoring_settings(detector: Detector) -> dict[str, Any]:
         "frames": SAMPLED_FRAMES,
         "device": detector.device.type,
         "engine": chosen_engine().value,
+        "precision": chosen_precision().value,
         "pipeline": pipeline_digest(),
         "versions": library_versions(),
     }

@@ -238,8 +238,11 @@ def averaged_models(state: TrainingState, config: TrainingConfig) -> dict[str, F
     return models
 
 
-def save_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) -> None:
-    """Write to a temporary file and rename: a killed process leaves the previous checkpoint whole."""
+def save_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path, *, index: str = "") -> None:
+    """Write to a temporary file and rename: a killed process leaves the previous checkpoint whole.
+
+    ``index`` is the digest of the face list.
+    """
     temporary = folder / f"{CHECKPOINT_FILE}.{os.getpid()}.tmp"
     networks = {
         name: {
@@ -249,12 +252,17 @@ def save_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) 
         }
         for name, network in state.networks.items()
     }
-    torch.save({"config": config.to_json(), "step": state.step, "networks": networks}, temporary)
+    content = {"config": config.to_json(), "index": index, "step": state.step, "networks": networks}
+    torch.save(content, temporary)
     temporary.replace(folder / CHECKPOINT_FILE)
 
 
-def load_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) -> bool:
-    """Bring ``state`` to the checkpoint in ``folder``; False if there is none. Raises ValueError if it is another's."""
+def load_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path, *, index: str = "") -> bool:
+    """Bring ``state`` to the checkpoint in ``folder``; False if there is none.
+
+    Raises ValueError if it is another run's, or of another face list than that with the digest ``index``, if given:
+    that would be split otherwise, and people held out whom the network has seen.
+    """
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return False
@@ -266,6 +274,9 @@ def load_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) 
         differing = [name for name in differing if name not in {"steps", "decay_steps"}]
     if differing:
         raise ValueError(f"{path} was trained with other settings: {', '.join(differing)}")
+    # Checkpoints from before have no digest.
+    if index and data.get("index") and data["index"] != index:
+        raise ValueError(f"{path} was trained on another list of faces")
     for name, network in state.networks.items():
         network.model.load_state_dict(data["networks"][name]["model"], strict=True)
         network.optimizer.load_state_dict(data["networks"][name]["optimizer"])
@@ -352,7 +363,8 @@ def train(
     torch.set_num_threads(config.threads)
     chosen = device if device is not None else ("cuda" if torch.cuda.is_available() else "cpu")
     state = new_state(config, pretrained=pretrained, device=chosen, start_weights=start_weights)
-    resumed = load_checkpoint(state, config, folder)
+    index = index_digest(faces)
+    resumed = load_checkpoint(state, config, folder, index=index)
     if start_from is not None and not resumed:
         _start_from(state, start_from)
     training, held_out = split_people(faces, config.validation_share, config.split_seed)
@@ -374,7 +386,7 @@ def train(
             logger.info("step %d/%d %s", state.step, config.steps, facts)
             _append(folder, facts)
         if state.step % config.checkpoint_every == 0 or state.step == config.steps:
-            save_checkpoint(state, config, folder)
+            save_checkpoint(state, config, folder, index=index)
         if validation and (state.step % config.validate_every == 0 or state.step == config.steps):
             for name, model in averaged_models(state, config).items():
                 logits = predict_logits(model, validation, config, state.device)

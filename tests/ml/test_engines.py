@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -166,6 +167,25 @@ def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeyp
     monkeypatch.setenv("SENTINEL_ENGINE_CACHE_DIR", str(tmp_path / "file"))
 
     assert accelerate(tiny_network(), EXAMPLE, key="tiny")[1] is Engine.OPENVINO
+
+
+def test_a_full_disk_is_not_left_fuller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = engines._import_openvino()
+    forgotten, under_way = tmp_path / "net.1.part.bin", tmp_path / "net.2.part.bin"
+    forgotten.touch()
+    os.utime(forgotten, (0, 0))
+    under_way.touch()
+
+    def save(_model: object, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        path.with_suffix(".bin").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(openvino, "save_model", save)
+
+    engines._keep(None, tmp_path / "net.xml")
+
+    assert list(tmp_path.glob("net.*")) == [under_way]
 
 
 def test_less_precision_is_only_for_those_who_ask() -> None:

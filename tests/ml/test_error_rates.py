@@ -93,6 +93,7 @@ def document(spec: DetectorSpec, measured: list[FileScore] = MEASURED) -> dict[s
         spec,
         [spec.weights_sha256],
         frames=32,
+        precision="float32",
         used_for_choosing=True,
         measured_on=date(2026, 11, 23),
         software={"torch": "2"},
@@ -168,6 +169,8 @@ def test_rates_count_only_for_what_they_were_measured_with(spec: DetectorSpec, t
     assert measure(spec, settings={"parity": True}) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
     assert measure(spec, settings={"stability": False}) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
     assert measure(spec, settings={"frames_requested": 8}) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
+    assert measure(spec, settings={"precision": "bfloat16"}) == NotMeasured(NotMeasuredReason.OTHER_SETTINGS)
+    assert measure(spec, settings={"precision": "float32"}) == found
     unknown = replace(spec, name="nobody")
     assert measure(spec, spec=unknown) == NotMeasured(NotMeasuredReason.NO_MEASUREMENT)
 

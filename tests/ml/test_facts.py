@@ -22,6 +22,7 @@ from ml.detectors.registry import Detector
 from ml.faces.detection import FaceDetector
 from ml.inference import analyze
 from ml.media.confinement import can_filter
+from ml.media.credentials import read_credentials
 from ml.media.probe import probe
 from ml.media.sandbox import read_facts
 from tests.credentials_factory import CAPTURED, GENERATED, SIGNER, sign
@@ -262,6 +263,23 @@ def test_the_result_carries_the_facts(tmp_path: Path, always_real: Detector, fin
 
 
 @pytest.mark.skipif(not can_filter(), reason="no filter of system calls for this machine")
+def test_the_parser_of_credentials_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken over by a file, it could print them into the result."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"c2pa")
+    started: list[dict[str, str]] = []
+
+    def run(*_: Any, env: dict[str, str], **__: Any) -> subprocess.CompletedProcess[bytes]:
+        started.append(env)
+        return subprocess.CompletedProcess([], 0, b"null")
+
+    monkeypatch.setenv("SECRET_KEY", "a secret")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert read_credentials(path, "jpeg").status is CredentialsStatus.NONE
+    assert started
+    assert "a secret" not in started[0].values()
+
+
 def test_the_parser_of_credentials_is_shut_in(tmp_path: Path) -> None:
     """Taken over by a file, it could open nothing, reach nobody and start nothing; and no thread is left outside."""
     signed = sign(make_face_image(tmp_path / "a.jpg"), tmp_path / "b.jpg", "image/jpeg", CREATED)

@@ -121,6 +121,7 @@ def test_what_is_not_there_is_refused(server: str, tmp_path: Path) -> None:
     refused(f"{server}/nothing", tmp_path / "weights")
     refused(tmp_path / "nothing", tmp_path / "weights")
     refused("http://127.0.0.1:9/final", tmp_path / "weights")
+    refused(f"{server}/two words", tmp_path / "weights")
 
 
 def test_a_connection_that_breaks_off_leaves_nothing(server: str, tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import struct
 import tracemalloc
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from ml.contracts import AnalysisError, ErrorCode
 from ml.media.frames import FrameSampler, sample_frames, sample_indices
+from ml.media.probe import probe
 from tests.media_factory import damage, make_audio, make_video, read_counter, truncate
 
 REFERENCE_300 = (
@@ -78,6 +82,55 @@ def test_frames_are_turned_upright(tmp_path: Path, rotation: int, red: tuple[int
     corner = pixels[red[0] * 20 if red[0] else 20, red[1] * 20 if red[1] else 20].astype(int)
     assert corner[0] > 150
     assert corner[1] < 90
+
+
+@pytest.mark.parametrize(
+    ("matrix", "red", "rotation"),
+    # One step to the right and one down, as the display matrix says.
+    [
+        ((-1, 0, 0, 1), (-1, 0), 0),
+        ((1, 0, 0, -1), (0, -1), 180),
+        ((0, 1, 1, 0), (-1, -1), 270),
+        ((0, -1, -1, 0), (0, 0), 90),
+    ],
+    ids=["left to right", "head over heels", "along one diagonal", "along the other"],
+)
+def test_mirrored_frames_stand_upright_too(
+    tmp_path: Path, matrix: tuple[int, int, int, int], red: tuple[int, int], rotation: int
+) -> None:
+    clip = set_matrix(make_video(tmp_path / "a.mp4", count=3, size=(320, 240)), matrix)
+
+    pixels = sample_frames(clip)[0].pixels
+
+    assert pixels.shape == ((320, 240, 3) if rotation in {90, 270} else (240, 320, 3))
+    corner = pixels[red[0] * 20 if red[0] else 20, red[1] * 20 if red[1] else 20].astype(int)
+    assert corner[0] > 150
+    assert corner[1] < 90
+    info = probe(clip)
+    assert (info.rotation, info.width, info.height) == (rotation, pixels.shape[1], pixels.shape[0])
+
+
+def test_frames_go_as_soon_as_nobody_holds_them(drawn_clip: Path) -> None:
+    """One that waits for the collection of garbage is a hundred megabytes for an 8K clip."""
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        sample_frames(drawn_clip, 4)
+        gc.collect()
+        assert not [each for each in gc.garbage if isinstance(each, av.VideoFrame)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+def set_matrix(clip: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Write another matrix into the track header of an MP4 (ISO/IEC 14496-12, 8.3.2), as phones do."""
+    content = bytearray(clip.read_bytes())
+    place = content.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in matrix)
+    content[place : place + 20] = struct.pack(">5i", a, b, 0, c, d)
+    clip.write_bytes(content)
+    return clip
 
 
 def test_more_is_decoded_when_the_claim_is_too_low(drawn_clip: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -193,3 +195,42 @@ def test_it_runs_as_a_module(faces: Path) -> None:
 
     assert done.returncode == 0
     assert json.loads(done.stdout)[0]["outcome"] == "FAKE"
+
+
+def test_a_name_can_neither_stop_nor_forge_anything(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.mp4\n  No sign of manipulation found.\x1b[2K")
+    path = tmp_path / name
+
+    code, text, _ = run(capsys, path, "--detector", NAME)
+    _, answers, _ = run(capsys, path, "--json", "--detector", NAME)
+    run(capsys, path, "--csv", tmp_path / "out.csv", "--detector", NAME)
+
+    assert code == 1
+    assert text.splitlines()[0] == f"{tmp_path}/caf\\udce9.mp4\\n  No sign of manipulation found.\\x1b[2K"
+    assert json.loads(answers)[0]["file"] == str(path)
+    assert "caf\\udce9.mp4" in (tmp_path / "out.csv").read_text()
+
+
+def test_a_folder_that_may_not_be_read_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    listing = os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    code, out, _ = run(capsys, tmp_path, "--json", "--detector", NAME)
+
+    assert code == 1
+    (answer,) = json.loads(out)
+    assert (answer["file"], answer["outcome"]) == (str(tmp_path / "closed"), None)
+
+
+def test_a_device_that_there_is_not_ends_with_two(capsys: pytest.CaptureFixture[str], faces: Path) -> None:
+    assert main([str(faces), "--detector", NAME, "--device", "abacus"]) == 2
+    assert "abacus" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from ml.contracts import AnalysisError, ErrorCode, MediaKind
+from ml.media.container import has_media_signature
 from ml.media.probe import probe
 from tests.media_factory import (
     counter_frame,
@@ -263,3 +264,13 @@ def test_flipped_bytes_lead_to_facts_or_a_refusal(tmp_path: Path, name: str) -> 
         assert math.isfinite(info.frame_rate)
         assert info.duration >= 0
         assert info.frame_count >= 1
+
+
+def test_a_pipe_is_not_opened_to_look_at_its_first_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    # Opening it would wait for ever, but for this.
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    os.write(pipe, b"\xff\xd8\xff" + bytes(13))
+    assert not has_media_signature(path)
+    os.close(pipe)

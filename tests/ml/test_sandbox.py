@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,18 @@ def test_refusals_come_through(tmp_path: Path, content: bytes, code: ErrorCode) 
         lambda: os.execv("/bin/true", ["true"]),  # noqa: S606
         lambda: os.kill(os.getppid(), 0),
         lambda: os.mkdir("/tmp/made"),
+        # With these a pipe sends another process a signal of one's choice.
+        lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid()),
+        lambda: fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL),
     ],
 )
 def test_a_confined_process_has_no_way_out(action: Callable[[], Any]) -> None:
     assert confined(action) == "OSError"
+
+
+def test_a_confined_process_can_copy_its_descriptors() -> None:
+    assert confined(lambda: os.dup(0)) == "done"
+    assert confined(lambda: fcntl.fcntl(0, fcntl.F_GETFL)) == "done"
 
 
 def test_a_confined_process_can_compute_in_threads() -> None:
@@ -141,6 +150,8 @@ def test_a_killed_decoder_makes_the_file_unreadable_and_harms_nothing_else(tmp_p
     pictures = iter(sandbox.FrameSampler(path, 32))
     next(pictures)
     (decoder,) = decoders()
+    # Who is out of memory ends it, and nobody else.
+    assert Path(f"/proc/{decoder}/oom_score_adj").read_text() == "1000\n"
     os.kill(decoder, signal.SIGKILL)
     with pytest.raises(AnalysisError) as caught:
         list(pictures)
@@ -220,8 +231,58 @@ def test_what_a_taken_over_decoder_says_is_not_believed(drawn_clip: Path, said: 
     reading, writing = os.pipe()
     os.write(writing, said)
     os.close(writing)
-    answer = sandbox._Answer(drawn_clip, reading)
+    answer = sandbox._Answer(drawn_clip, reading, 10)
     with pytest.raises(AnalysisError) as caught:
         sandbox._media_info(drawn_clip, answer.end())
     assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
     answer.close()
+
+
+@pytest.mark.parametrize("said", ["nan", "inf", 10**400, None], ids=["nan", "inf", "huge", "nothing"])
+def test_a_taken_over_decoder_brings_in_no_numbers_that_are_none(drawn_clip: Path, said: object) -> None:
+    facts = asdict(probe.probe(drawn_clip))
+    for name in ("duration", "frame_rate"):
+        with pytest.raises(AnalysisError):
+            sandbox._media_info(drawn_clip, {**facts, name: said})
+
+
+def test_a_taken_over_decoder_is_not_waited_for(drawn_clip: Path) -> None:
+    """It could have ignored the signal by which its own time ends."""
+    reading, writing = os.pipe()
+    answer = sandbox._Answer(drawn_clip, reading, 0.05 - sandbox.PATIENCE)
+    with pytest.raises(AnalysisError) as caught:
+        answer.end()
+    assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
+    answer.close()
+    os.close(writing)
+
+
+def test_pictures_have_an_end(drawn_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    for index in range(10):
+        head = b'{"index": %d, "time": 0, "shape": [1, 1]}' % index
+        os.write(writing, len(head).to_bytes(4, "big") + head + b"RGB")
+    monkeypatch.setattr(sandbox, "_ask", lambda *_: sandbox._Answer(drawn_clip, reading, 10))
+    pictures = iter(sandbox.FrameSampler(drawn_clip, 2))
+    assert [next(pictures).index for _ in range(6)] == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(AnalysisError) as caught:
+        next(pictures)
+    assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
+    os.close(writing)
+
+
+def test_a_large_file_may_be_read_for_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Limits] = []
+
+    def ask(_operation: str, path: Path, _arguments: object, limits: Limits) -> None:
+        asked.append(limits)
+        raise AnalysisError(ErrorCode.UNREADABLE_MEDIA, str(path))
+
+    monkeypatch.setattr(sandbox, "_ask", ask)
+    for size in (1000, 20 * 10**9):
+        with (tmp_path / "film.mp4").open("wb") as file:
+            file.truncate(size)
+        with pytest.raises(AnalysisError):
+            sandbox.probe(tmp_path / "film.mp4")
+    assert [limits.seconds for limits in asked] == [60, 2060]
+    assert [limits.processor_seconds for limits in asked] == [60, 2060]

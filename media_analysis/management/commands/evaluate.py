@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ml.training import commands
 
@@ -14,7 +14,10 @@ class Command(BaseCommand):
         commands.add_evaluate_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        commands.evaluate(options, write=self._write)
+        try:
+            commands.evaluate(options, write=self._write)
+        except commands.UNUSABLE as error:
+            raise CommandError(commands.told(error), returncode=commands.EXIT_UNUSABLE) from error
 
     def _write(self, text: str) -> None:
         self.stdout.write(text, ending="")

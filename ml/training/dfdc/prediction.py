@@ -17,6 +17,7 @@ from typing import Any
 
 from ml.contracts import AnalysisError, ErrorCode, MediaKind
 from ml.detectors.catalog import fetched_weights
+from ml.detectors.integrity import sha256_of
 from ml.detectors.registry import Detector, load_detector
 from ml.faces.detection import FaceDetector, ScaleRule
 from ml.inference import analyze
@@ -58,7 +59,7 @@ def predict_folder(
         step,
         make=partial(_judge, judge),
         target=partial(_target, results),
-        is_whole=_is_whole,
+        is_whole=partial(_is_whole, folder),
         name=_name,
         reports=results / "reports",
     )
@@ -107,6 +108,7 @@ def _judge(judge: Judge, path: Path, target: Path) -> list[Skip]:
     result = analyze(path, detector, info=info, face_detector=finder, frames=judge.frames, parity=judge.parity)
     content = {
         "filename": path.name,
+        "sha256": sha256_of(path),
         "label": result.fake_probability,
         "outcome": result.outcome,
         "reason": result.reason,
@@ -128,10 +130,12 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(folder: Path, path: Path) -> bool:
+    """Whether it is the result of the video that is there now, and not of another of its name."""
     try:
-        return "label" in _read(path)
-    except ValueError:
+        content = _read(path)
+        return "label" in content and content.get("sha256") == sha256_of(folder / path.name.removesuffix(".json"))
+    except (ValueError, AnalysisError):
         return False
 
 

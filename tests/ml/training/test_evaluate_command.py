@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from ml.error_rates import read
 from ml.training import __main__ as command_line
+from ml.training import commands
 from tests.media_factory import make_face_image, make_image
 from tests.tiny_detector import write_tiny_detector
 
@@ -74,3 +76,17 @@ def test_unusable_wishes_are_refused(media: Path, detectors: Path, capsys: pytes
         command_line.main(
             ["evaluate", str(media), "--detector", "tiny-test", "--detectors", str(detectors), "--pool", "a=b"]
         )
+
+
+def test_what_stands_in_the_way_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["ml.training", "evaluate", str(tmp_path)])
+    assert command_line.run() == 2
+    assert capsys.readouterr().err.startswith("nothing labelled under")
+    with pytest.raises(CommandError, match="nothing labelled under") as caught:
+        call_command("evaluate", str(tmp_path))
+    assert caught.value.returncode == 2
+    monkeypatch.setattr(commands, "configure_logging", lambda _work: None)
+    with pytest.raises(CommandError, match=r"nowhere\.toml"):
+        call_command("train", str(tmp_path), "--work", str(tmp_path), "--config", "nowhere.toml")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import ml
-from ml.contracts import AnalysisResult, Outcome, Reason
+from ml.contracts import AnalysisError, AnalysisResult, ErrorCode, Outcome, Reason
 from ml.detectors.registry import Detector, load_detector
 from ml.detectors.spec import Thresholds
 from ml.faces.detection import FaceDetector
@@ -76,6 +76,25 @@ def test_other_thresholds_cost_little_and_give_the_pipelines_own_verdict(
         assert score.fake_probability == pytest.approx(result.fake_probability, abs=1e-6)
 
 
+@pytest.mark.parametrize(("code", "times"), [(ErrorCode.UNREADABLE_MEDIA, 1), (ErrorCode.INTERNAL_ERROR, 2)])
+def test_only_a_files_own_faults_are_kept(
+    clip: LabelledFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: ErrorCode, times: int
+) -> None:
+    tried = []
+
+    def fail(*_: object, **__: object) -> None:
+        tried.append(1)
+        raise AnalysisError(code, "no memory")
+
+    monkeypatch.setattr(scoring, "analyze", fail)
+    scorer = Scorer(load(tmp_path), tmp_path / "scores")
+    for _ in range(2):
+        score = scorer.score(clip, clip.path.parents[1])
+        assert score is not None
+        assert score.outcome == f"error:{code}"
+    assert len(tried) == times
+
+
 def test_worse_copies_are_kept_apart_and_gone_afterwards(
     clip: LabelledFile, tmp_path: Path, examined: list[Path]
 ) -> None:
@@ -93,14 +112,17 @@ def test_worse_copies_are_kept_apart_and_gone_afterwards(
     assert scorer.score(clip, root, Recoding(Harm.JPEG_QUALITY, 50)) is None
 
 
-def test_the_key_holds_what_decides_scores_and_nothing_else(tmp_path: Path) -> None:
+def test_the_key_holds_what_decides_scores_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = load(tmp_path)
     settings = scoring_settings(detector)
     detector.spec = replace(detector.spec, title="Another", thresholds=Thresholds(0.9, 0.1), version="2")
     assert scoring_settings(detector) == settings
     preprocessing = replace(detector.spec.preprocessing, padding_divisor=2.0)
     detector.spec = replace(detector.spec, preprocessing=preprocessing)
-    assert scoring_settings(detector) != settings
+    other = scoring_settings(detector)
+    assert other != settings
+    monkeypatch.setenv("SENTINEL_PRECISION", "bfloat16")
+    assert scoring_settings(detector) != other
 
 
 def test_the_pipelines_code_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

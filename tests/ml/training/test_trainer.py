@@ -102,6 +102,14 @@ def test_a_checkpoint_of_other_settings_is_refused(data: Data, tmp_path: Path) -
         run(with_network(tiny_config(steps=3), learning_rate=1.0), data, tmp_path / "run")
 
 
+def test_a_run_does_not_go_on_with_other_faces(data: Data, tmp_path: Path) -> None:
+    """They would be split otherwise, and people held out whom the network has seen."""
+    root, faces = data
+    run(tiny_config(steps=3), data, tmp_path / "run")
+    with pytest.raises(ValueError, match="another list of faces"):
+        run(tiny_config(steps=3), (root, faces[1:]), tmp_path / "run")
+
+
 def test_a_torn_write_leaves_the_previous_checkpoint(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

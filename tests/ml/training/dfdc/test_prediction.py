@@ -80,6 +80,17 @@ def test_a_second_run_judges_only_what_is_new(folder: Path, search: Path, tmp_pa
         predict_folder(folder, out, judge(search, parity=True))
 
 
+def test_another_video_of_the_same_name_is_judged_anew(search: Path, tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+    make_face_video(tmp_path / "one" / "a.mp4", count=8, size=(240, 200), zoom=1.0)
+    make_video(tmp_path / "other" / "a.mp4", count=8)
+    predict_folder(tmp_path / "one", tmp_path / "out.csv", judge(search))
+    assert labels(tmp_path / "out.csv")["a.mp4"]
+    predict_folder(tmp_path / "other", tmp_path / "out.csv", judge(search))
+    assert labels(tmp_path / "out.csv") == {"a.mp4": ""}
+
+
 def test_the_ensemble_is_the_mean_of_seven_in_parity(folder: Path, search: Path, tmp_path: Path) -> None:
     paths = []
     for seed in range(7):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
 from django.conf import settings
 from django.http import HttpRequest
 
 MAX_USER_AGENT_LENGTH = 300
+# Of the 128 bits of an IPv6 address, those that a customer's network is known by: it has all addresses below them.
+IPV6_NETWORK_BITS = 64
 
 
 def address_of(request: HttpRequest) -> str:
@@ -15,6 +19,28 @@ def address_of(request: HttpRequest) -> str:
         told: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
         address = told.rpartition(",")[2].strip() or address
     return address[:45]
+
+
+def counted_address(address: str) -> str:
+    """What requests of one caller are counted under: the address, of IPv6 its network. Empty for what is no address.
+
+    Whoever has one IPv6 address has 2**64 of them, and would be a new caller with each.
+    """
+    try:
+        found: IPv4Address | IPv6Address = ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(found, IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    rest = 128 - IPV6_NETWORK_BITS
+    return str(IPv6Address(int(found) >> rest << rest))
+
+
+def guarded_address(request: HttpRequest) -> str | None:
+    """Where wrong passwords are counted for. None where nobody can tell: all such callers are one."""
+    return counted_address(address_of(request)) or None
 
 
 def user_agent_of(request: HttpRequest) -> str:

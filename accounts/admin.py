@@ -5,13 +5,14 @@ from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import second_factor, sessions, tokens
+from accounts import second_factor, security_log, sessions, tokens
 from accounts.addresses import device_name
 from accounts.forms import LanguageField
 from accounts.limits import limit_of, remaining
@@ -36,6 +37,36 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
         (None, {"classes": ("wide",), "fields": ("username", "email", "usable_password", "password1", "password2")}),
     )
 
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not _is_above(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not _is_above(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """What somebody may do is for superusers to say: whoever could would be one."""
+        fixed = () if _is_superuser(request) else ("is_staff", "is_superuser", "groups", "user_permissions")
+        return (*super().get_readonly_fields(request, obj), *fixed)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        before = User.objects.filter(pk=obj.pk).values_list("email", flat=True).first() if change else None
+        super().save_model(request, obj, form, change)
+        if before is not None and before != obj.email:
+            self._tell(request, obj, security_log.Event.EMAIL_CHANGED, email=before)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        response = super().user_change_password(request, id, form_url)
+        user = self.get_object(request, unquote(id))
+        # As after every form of Django's administration that was accepted.
+        if user is not None and request.method == "POST" and response.status_code == 302:
+            self._tell(request, user, security_log.Event.PASSWORD_CHANGED)
+        return response
+
+    def _tell(self, request: HttpRequest, user: User, event: security_log.Event, *, email: str = "") -> None:
+        """Its owner hears of it as if they had done it, and the log says who did."""
+        actor = cast(User, request.user)
+        security_log.record(user, event, request=request, actor=None if actor == user else actor, email=email)
+
     def formfield_for_dbfield(self, db_field: Any, request: Any, **options: Any) -> Any:
         if db_field.name == "language":
             return LanguageField()
@@ -44,7 +75,8 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Whoever may delete an account may delete what is in it, though nobody edits that here piece by piece."""
         shown, counts, _needed, protected = super().get_deleted_objects(objs, request)
-        return shown, counts, set(), protected
+        above = {str(self.opts.verbose_name)} if any(_is_above(request, user) for user in objs) else set()
+        return shown, counts, above, protected
 
     def delete_model(self, request: HttpRequest, user: User) -> None:
         """As if they had deleted their account: housekeeping removes the files too, which a cascade would leave."""
@@ -90,6 +122,15 @@ class SentinelUserAdmin(UserAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("left today"))
     def left_today(self, user: User) -> int:
         return remaining(user)
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
+def _is_above(request: HttpRequest, user: User | None) -> bool:
+    """Whether only superusers may change this account: whose password one can set, their rights one has."""
+    return user is not None and (user.is_staff or user.is_superuser) and not _is_superuser(request)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

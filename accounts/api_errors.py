@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from accounts.answers import error_body
-from accounts.errors import Code, SentinelError, is_disk_full
+from accounts.errors import PAGE_OUTDATED, PAGE_OUTDATED_CODE, Code, SentinelError, is_disk_full
 from accounts.outages import is_outage, unavailable
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def _translate(error: Exception, context: dict[str, Any]) -> SentinelError:  # n
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             challenge = context["view"].get_authenticate_header(context["request"])
             return SentinelError(Code.NOT_AUTHENTICATED, headers={"WWW-Authenticate": challenge} if challenge else {})
+        case exceptions.PermissionDenied() if error.get_codes() == PAGE_OUTDATED_CODE:
+            return SentinelError(Code.FORBIDDEN, text=PAGE_OUTDATED)
         case exceptions.PermissionDenied() | PermissionDenied():
             return SentinelError(Code.FORBIDDEN)
         case exceptions.NotFound() | Http404():

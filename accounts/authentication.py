@@ -8,11 +8,12 @@ from django.conf import settings
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
 from accounts import tokens
+from accounts.errors import PAGE_OUTDATED_CODE
 from accounts.language import activate_language_of
 from accounts.models import User
 
@@ -22,6 +23,13 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
     def authenticate_header(self, request: HttpRequest) -> str:
         return "Session"
+
+    def enforce_csrf(self, request: Any) -> None:
+        """Raises PermissionDenied with a code of its own, for :mod:`accounts.api_errors`."""
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied as error:
+            raise PermissionDenied(code=PAGE_OUTDATED_CODE) from error
 
 
 class TokenAuthentication(JWTAuthentication):

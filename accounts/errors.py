@@ -118,7 +118,7 @@ STATUS: dict[Code, int] = {
     Code.INTERNAL_ERROR: 500,
 }
 
-TEXTS: dict[Code, Promise] = {
+TEXTS: dict[Code, Promise | str] = {
     Code.FILE_MISSING: _("Choose a video or a photo first."),
     Code.FILE_TOO_LARGE: _("The file is larger than %(megabytes)s MB."),
     Code.VIDEO_TOO_LONG: _(
@@ -137,9 +137,9 @@ TEXTS: dict[Code, Promise] = {
     Code.PASSKEY_REFUSED: _("The passkey was not accepted. Try again, or log in in another way."),
     Code.FORBIDDEN: _("You are not allowed to do this."),
     Code.NOT_FOUND: _("There is nothing here."),
-    # These three are part of the published API.
-    Code.USER_NOT_FOUND: _("User not found"),
-    Code.VIDEO_NOT_FOUND: _("Video not found"),
+    # The phone apps' contract has these two word for word: they are the same in every language.
+    Code.USER_NOT_FOUND: "User not found",
+    Code.VIDEO_NOT_FOUND: "Video not found",
     Code.IMAGE_NOT_FOUND: _("Image not found"),
     Code.NOT_FINISHED: _("The examination is not finished yet."),
     Code.NO_RESULT: _("The examination failed, so there is no report. Have the file examined again."),
@@ -179,6 +179,9 @@ TEXTS: dict[Code, Promise] = {
     Code.INTERNAL_ERROR: _("Something went wrong on our side. The file is kept: try again."),
 }
 
+# Says more than the text of FORBIDDEN where a page's mark against forged requests is not the browser's any more.
+PAGE_OUTDATED_CODE = "page_outdated"
+PAGE_OUTDATED = _("You logged in or out in another tab since this page was opened. Reload it and try again.")
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 

@@ -51,7 +51,7 @@ def ask_for_new_password(request: HttpRequest, email: str) -> None:
         kind=Kind.PASSWORD_RESET,
         to=email,
         language=translation.get_language() or "",
-        site=f"{request.scheme}://{request.get_host()}",
+        site=settings.SENTINEL_URL or f"{request.scheme}://{request.get_host()}",
         address=address_of(request),
         user_agent=user_agent_of(request),
     )
@@ -140,10 +140,14 @@ def _password_words(mail: AccountMail) -> tuple[str, str]:
     user: User | None = next(iter(PasswordResetForm().get_users(mail.to)), None)
     if user is None:
         raise NotWanted
+    asked = security_log.Event.PASSWORD_RESET_ASKED
     if mail.attempts == 1:
+        # Whoever asks for them may be somebody else. The links before hold still.
+        if security_log.lately(user, asked) >= security_log.MOST_MAILS:
+            raise NotWanted
         security_log.record(
             user,
-            security_log.Event.PASSWORD_RESET_ASKED,
+            asked,
             address=mail.address,
             user_agent=mail.user_agent,
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,13 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from accounts import second_factor, security_log, sessions
+from accounts.addresses import address_of
 from accounts.throttles import RateState
+
+logger = logging.getLogger(__name__)
+
+# 404 too: what is somebody else's is answered like what never was.
+REFUSED = {403, 404}
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -43,10 +50,33 @@ class WebSessionMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.user.is_authenticated and not sessions.guard(request):
+        was_logged_in = request.user.is_authenticated
+        if was_logged_in and not sessions.guard(request):
             request.session.flush()
             request.user = AnonymousUser()
-        return self.get_response(request)
+        response = self.get_response(request)
+        if was_logged_in and not request.user.is_authenticated and request.is_secure():
+            # Computers are shared: pictures and answers of the API that the browser kept, and pages behind "back".
+            response["Clear-Site-Data"] = '"cache"'
+        return response
+
+
+class LogRefusals:
+    """Writes into the log what was refused to somebody who is logged in: who asks for what is not theirs."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        # Who has a token is known once the view was asked.
+        user: Any = request.user
+        if response.status_code in REFUSED and user.is_authenticated:
+            line = "User %s at %s was refused %s %s: %s"
+            logger.warning(
+                line, user.public_id, address_of(request), request.method, request.path, response.status_code
+            )
+        return response
 
 
 class AdminMiddleware:

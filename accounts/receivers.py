@@ -1,10 +1,12 @@
-"""Django's own news of log-ins, written into the security log."""
+"""Django's own news of log-ins, written into the security log; and what the guard of log-ins may not keep."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from axes.models import AccessAttempt
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models.signals import pre_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -37,3 +39,9 @@ def note_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest 
     if user is not None:
         locked = getattr(request, "axes_locked_out", False)
         security_log.record(user, Event.LOCKED_OUT if locked else Event.WRONG_PASSWORD, request=request)
+
+
+@receiver(pre_save, sender=AccessAttempt)
+def keep_no_fields(sender: Any, instance: AccessAttempt, **kwargs: Any) -> None:
+    """django-axes would keep the fields of the form, in which new passwords stand beside the wrong old one."""
+    instance.get_data = instance.post_data = ""

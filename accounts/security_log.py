@@ -28,6 +28,9 @@ TOLD = {
     *(Event.PASSKEY_REMOVED, Event.RECOVERY_CODES_MADE, Event.RECOVERY_CODE_USED, Event.SECOND_FACTOR_RESET),
     Event.CODE_USED_AGAIN,
 }
+# So many mails about the same within that time: who can do it again and again fills no mailbox, least of all that of
+# somebody else, whose address nobody asks before it is entered.
+MOST_MAILS = 5
 # Written once within that time: of the second, wherever it comes from, since each writes a mail.
 ONCE = {Event.LOCKED_OUT, Event.CODE_USED_AGAIN}
 FAILURES = {Event.WRONG_PASSWORD, Event.WRONG_CODE, Event.WRONG_PASSKEY, Event.PASSWORD_RESET_ASKED, *ONCE}
@@ -58,7 +61,7 @@ def record(
         if before.count() >= (1 if event in ONCE else MOST_OF_A_KIND):
             return
     with transaction.atomic():
-        if user is not None and event in TOLD:
+        if user is not None and event in TOLD and lately(user, event) < MOST_MAILS:
             # First, where there are no transactions: told of what is not in the log is better than the other way.
             AccountMail.objects.create(
                 kind=AccountMail.Kind.SECURITY,
@@ -78,6 +81,11 @@ def record(
             user_agent=user_agent,
             details=details,
         )
+
+
+def lately(user: User, event: SecurityEvent.Event) -> int:
+    """How often this was written of an account :data:`WITHIN` the last hour."""
+    return SecurityEvent.objects.filter(user=user, event=event, at__gte=timezone.now() - WITHIN).count()
 
 
 def newest_of(user: User) -> QuerySet[SecurityEvent]:

@@ -10,7 +10,6 @@ from typing import Any, cast
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth import views as auth
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordResetForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render, resolve_url
@@ -37,6 +36,7 @@ from accounts.forms import (
     PasskeyForm,
 )
 from accounts.models import Factor, User
+from accounts.signed_in import signed_in
 from accounts.throttles import PerAddress, hold_to
 
 BACKEND = "accounts.backends.UsernameOrEmailBackend"
@@ -55,7 +55,7 @@ def safe_next(request: HttpRequest, default: Any = "home") -> str:
 
 
 def user_of(request: HttpRequest) -> User:
-    """Who asks; only behind `login_required`."""
+    """Who asks; only behind `signed_in`."""
     return cast(User, request.user)
 
 
@@ -79,6 +79,14 @@ class LogInView(auth.LoginView):
     template_name = "accounts/login.html"
     authentication_form = LogInForm
     redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # As by the API: of many names, too, one address does not try one after the other as fast as it can.
+        try:
+            hold_to(PerAddress, request)
+        except SentinelError as error:
+            return answer_error(request, error)
+        return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
         user: User = form.get_user()
@@ -158,7 +166,7 @@ def passkey_log_in(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @never_cache
-@login_required
+@signed_in
 def confirm(request: HttpRequest) -> HttpResponse:
     """The password once more, before something that a thief of the session must not do."""
     user = user_of(request)
@@ -179,7 +187,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
-@login_required
+@signed_in
 def security(request: HttpRequest) -> HttpResponse:
     """Everything about how safe the account is."""
     user = user_of(request)
@@ -204,7 +212,7 @@ def security(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @never_cache
-@login_required
+@signed_in
 @confirmed
 def set_up_totp(request: HttpRequest) -> HttpResponse:
     """A code app: its secret as a picture and as text, and a code from it to show that it works."""
@@ -231,7 +239,7 @@ def set_up_totp(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@signed_in
 @confirmed
 def remove_totp(request: HttpRequest) -> HttpResponse:
     second_factor.remove_totp(request, user_of(request))
@@ -241,7 +249,7 @@ def remove_totp(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @never_cache
-@login_required
+@signed_in
 @confirmed
 def make_recovery_codes(request: HttpRequest) -> HttpResponse:
     user = user_of(request)
@@ -252,7 +260,7 @@ def make_recovery_codes(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @never_cache
-@login_required
+@signed_in
 @confirmed
 def passkey_options(request: HttpRequest) -> HttpResponse:
     """For the script of the page, which hands it to the browser."""
@@ -261,7 +269,7 @@ def passkey_options(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @never_cache
-@login_required
+@signed_in
 @confirmed
 def add_passkey(request: HttpRequest) -> HttpResponse:
     user = user_of(request)
@@ -278,7 +286,7 @@ def add_passkey(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@signed_in
 @confirmed
 def rename_passkey(request: HttpRequest, public_id: str) -> HttpResponse:
     if passkeys.rename(request, user_of(request), public_id, request.POST.get("name", "")):
@@ -287,7 +295,7 @@ def rename_passkey(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@signed_in
 @confirmed
 def remove_passkey(request: HttpRequest, public_id: str) -> HttpResponse:
     if not passkeys.remove(request, user_of(request), public_id):
@@ -297,7 +305,7 @@ def remove_passkey(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@signed_in
 def end_session(request: HttpRequest, public_id: str) -> HttpResponse:
     user = user_of(request)
     if not sessions.end(user, public_id):
@@ -308,7 +316,7 @@ def end_session(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@signed_in
 def end_other_sessions(request: HttpRequest) -> HttpResponse:
     """Everywhere but here: browsers and apps."""
     user = user_of(request)

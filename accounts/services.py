@@ -167,7 +167,9 @@ def remove_account(user: User) -> None:
 
 
 def forget_ended() -> None:
-    """Delete the rows of sessions and tokens that are over, and what is old in the security log."""
+    """Delete the rows of sessions and tokens that are over, of failures that count no more, and what is old in the
+    security log."""
+    lockout.forget_old()
     tokens.forget_ended()
     sessions.forget_ended()
     security_log.forget_old()

@@ -8,6 +8,13 @@ from fontTools.unicodedata import script_extension
 
 # Words of the scripts of India are spelled with these two, which join letters or keep them apart.
 JOINERS = "\u200c\u200d"
+_NO_JOINERS = str.maketrans(dict.fromkeys(JOINERS))
+# Letters of these scripts that Unicode never composes, though keyboards have them as one, such as U+09DC.
+_AS_ONE = {
+    unicodedata.normalize("NFD", letter): letter
+    for letter in map(chr, range(0x0900, 0x0E00))
+    if unicodedata.normalize("NFC", letter) != letter
+}
 # "Common" and "inherited": what belongs to no script.
 COMMON = {"Zyyy", "Zinh"}
 
@@ -29,6 +36,20 @@ def _clean_character(character: str, *, lines: bool) -> str:
     if character in "\n\t" or category in {"Zs", "Zl", "Zp"}:
         return " "
     return "" if category in {"Cc", "Cf"} and character not in JOINERS else character
+
+
+def spellings_of(text: str) -> set[str]:
+    """The ways in which keyboards and phones write the same `text`: with letters and their signs as one character or as
+    several, with joiners or without.
+    """
+    if text.isascii():
+        return {text}
+    composed = unicodedata.normalize("NFC", text)
+    as_one = composed
+    for parts, letter in _AS_ONE.items():
+        as_one = as_one.replace(parts, letter)
+    written = {text, composed, as_one, unicodedata.normalize("NFD", text)}
+    return written | {each.translate(_NO_JOINERS) for each in written}
 
 
 def is_of_one_script(name: str) -> bool:

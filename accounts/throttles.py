@@ -14,6 +14,8 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import AnonRateThrottle, SimpleRateThrottle, UserRateThrottle
 
+from accounts.addresses import counted_address
+
 
 @dataclass(frozen=True, slots=True)
 class RateState:
@@ -30,6 +32,10 @@ class _Reported(SimpleRateThrottle):
     setting: str
     num_requests: int
     duration: int
+
+    def get_ident(self, request: Request) -> str:
+        told: str = super().get_ident(request)
+        return counted_address(told) or told
 
     def get_rate(self) -> str | None:
         # Read at each request and not at import, as DRF does, so that tests and settings reach it.
@@ -66,7 +72,7 @@ class PerAddress(_Reported, AnonRateThrottle):
 
 
 class SignUpPerAddress(_Reported, SimpleRateThrottle):
-    """New accounts from one address."""
+    """New accounts from one address, by the page and by the API."""
 
     setting = "SENTINEL_API_RATE_SIGN_UP"
     scope = "sign_up"
@@ -98,7 +104,11 @@ class PasswordChecksPerAddress(_Reported, SimpleRateThrottle):
 def hold_to(throttle_class: type[_Reported], request: HttpRequest) -> None:
     """Count a request for a page as the API counts its own. Raises ``rate_limited``."""
     throttle = throttle_class()
-    if not throttle.allow_request(Request(request), view=None):
+    user = request.user
+    allowed = throttle.allow_request(Request(request), view=None)
+    # Django REST framework knows no session there, and would leave nobody behind in the place of who is logged in.
+    request.user = user
+    if not allowed:
         # Django REST framework reads this module while that one is being loaded.
         from accounts.api_errors import too_many_requests
 

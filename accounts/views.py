@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
@@ -26,7 +25,8 @@ from accounts.language import activate_language_of
 from accounts.models import User
 from accounts.password_rules import rules_met
 from accounts.security_views import safe_next
-from accounts.throttles import PasswordChecksPerAddress, hold_to
+from accounts.signed_in import signed_in
+from accounts.throttles import PasswordChecksPerAddress, SignUpPerAddress, hold_to
 
 # More of a password is not looked at while it is typed; it is too long by far.
 MAX_CHECKED = 1000
@@ -36,6 +36,14 @@ class SignUpView(FormView[SignUpForm]):
     template_name = "accounts/signup.html"
     form_class = SignUpForm
     success_url = reverse_lazy("home")
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # Those that are refused count too: they say which names and addresses somebody has.
+        try:
+            hold_to(SignUpPerAddress, request)
+        except SentinelError as error:
+            return answer_error(request, error)
+        return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: SignUpForm) -> HttpResponse:
         try:
@@ -73,7 +81,7 @@ def language(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @never_cache
-@login_required
+@signed_in
 def account(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     form = ProfileForm(
@@ -104,7 +112,7 @@ def account(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@signed_in
 def end_device(request: HttpRequest, public_id: str) -> HttpResponse:
     user: Any = request.user
     device = tokens.sessions_of(user).filter(public_id=public_id).first()
@@ -117,7 +125,7 @@ def end_device(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@signed_in
 def end_all_devices(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     tokens.end_all_sessions(user)
@@ -128,7 +136,7 @@ def end_all_devices(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @never_cache
-@login_required
+@signed_in
 def delete(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     form = DeleteAccountForm(

@@ -170,7 +170,7 @@ def complete_schema(result: Node, generator: Any, **_options: Any) -> Node:
     for path, operations in result["paths"].items():
         for method in METHODS:
             if operation := operations.get(method):
-                _complete(operation, OPERATION_IDS.get((method, path)))
+                _complete(operation, method, OPERATION_IDS.get((method, path)))
     components["responses"] = _share_refusals(result["paths"])
     return result
 
@@ -197,7 +197,7 @@ def _without_optional_slashes(paths: Node) -> Node:
     return {path if path.startswith("/api/") else path.removesuffix("/"): found for path, found in paths.items()}
 
 
-def _complete(operation: Node, name: str | None) -> None:
+def _complete(operation: Node, method: str, name: str | None) -> None:
     if name:
         operation["operationId"] = name
     for parameter in operation.get("parameters", []):
@@ -211,6 +211,10 @@ def _complete(operation: Node, name: str | None) -> None:
         answers["429"] = _refusal(TOO_MANY_REQUESTS)
     if operation.get("security") and {} not in operation["security"] and "401" not in answers:
         answers["401"] = _refusal(SentinelError(Code.NOT_AUTHENTICATED))
+    # From the site's own pages, but without their token.
+    by_session = any("session" in way for way in operation.get("security", ()))
+    if by_session and method not in {"get", "head", "options"} and "403" not in answers:
+        answers["403"] = _refusal(SentinelError(Code.FORBIDDEN))
     if operation.get("requestBody") and "415" not in answers:
         answers["415"] = _refusal(SentinelError(Code.BODY_NOT_SUPPORTED))
     for status, answer in answers.items() if limited else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
@@ -11,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
 
+import environ
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -22,6 +25,65 @@ from django.core.exceptions import ImproperlyConfigured
 # What readers of PDFs have understood for longest, and as strong as is asked for beyond 2030 (NIST SP 800-57, part 1).
 SIGNING_KEY_BITS = 3072
 SIGNING_CERTIFICATE_YEARS = 10
+
+
+YES, NO = {"true", "on", "ok", "y", "yes", "1"}, {"false", "off", "n", "no", "0"}
+# As Django REST Framework reads it, which looks at the first letter of the period.
+RATE = re.compile(r"\d+/(?:s|m|h|d)[a-z]*")
+
+
+class Environment(environ.Env):  # type: ignore[misc]
+    """django-environ's, whose own reading takes any other word for "off", 1h30 for 130 and 2e3 for 23.
+
+    An empty switch or number is as if it was not set.
+    """
+
+    def get_value(
+        self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, parse_default: Any = False
+    ) -> Any:
+        """Raises ImproperlyConfigured."""
+        if cast not in {bool, int, float, list}:
+            return super().get_value(var, cast, default, parse_default)
+        given = os.environ.get(var, "").strip()
+        if cast is list and var in os.environ:
+            return [entry for each in given.split(",") if (entry := each.strip())]
+        if not given:
+            return default
+        return _read_switch(var, given) if cast is bool else _read_number(var, given, cast)
+
+
+def _read_switch(name: str, given: str) -> bool:
+    if given.lower() not in YES | NO:
+        raise ImproperlyConfigured(f"{name} is neither on nor off: {given!r}")
+    return given.lower() in YES
+
+
+def _read_number(name: str, given: str, kind: type[int] | type[float]) -> int | float:
+    try:
+        number = kind(given)
+    except ValueError:
+        number = -1
+    if not 0 <= number < math.inf:
+        whole = "whole " if kind is int else ""
+        raise ImproperlyConfigured(f"{name} is no {whole}number from 0 on: {given!r}")
+    return number
+
+
+def read_rate(name: str, default: str) -> str:
+    """So many in a period, as 300/min; empty where the variable is, for no limit."""
+    rate = os.environ.get(name, default).strip()
+    if rate and not RATE.fullmatch(rate):
+        raise ImproperlyConfigured(f"{name} is no rate such as {default}: {rate!r}")
+    return rate
+
+
+def read_time_zone(name: str, default: str) -> str:
+    zone = os.environ.get(name) or default
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise ImproperlyConfigured(f"{name} is no time zone such as {default}: {zone!r}") from error
+    return zone
 
 
 def new_secret() -> str:

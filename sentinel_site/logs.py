@@ -10,8 +10,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts import correlation
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # Libraries whose debug lines hold requests with their signatures, or commands with their documents.
-TALKATIVE = ("boto3", "botocore", "httpcore", "httpx", "pymongo", "redis", "s3transfer", "urllib3")
+TALKATIVE = (
+    *("boto3", "botocore", "httpcore", "httpx", "oauthlib", "pymongo", "redis", "requests_oauthlib", "s3transfer"),
+    *("tweepy", "urllib3"),
+)
 
 _NAMES = (
     r"[\w-]*(?:passw(?:or)?d|passphrase|secret|token|signature|credential|api[_-]?key|access[_-]?key|private[_-]?key"
@@ -81,9 +85,13 @@ class LineFormatter(logging.Formatter):
 
 
 def configuration(layout: str, level: str) -> dict[str, Any]:
-    """What Django's LOGGING wants to know; `layout` is `line` or `json`. Raises ImproperlyConfigured for any other."""
+    """What Django's LOGGING wants to know; `layout` is `line` or `json`. Raises ImproperlyConfigured for any other,
+    or for a `level` that is none."""
     if layout not in {"line", "json"}:
         raise ImproperlyConfigured("LOG_FORMAT is neither line nor json")
+    level = level.upper()
+    if level not in LEVELS:
+        raise ImproperlyConfigured(f"LOG_LEVEL is none of {', '.join(LEVELS)}: {level!r}")
     quiet = {"level": "WARNING"}
     return {
         "version": 1,

@@ -32,6 +32,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Histogram,
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from accounts import clock
+from accounts.models import SecurityEvent
 from media_analysis import health
 from media_analysis.models import Analysis, Delivery, LinkSource, WorkerState
 from media_analysis.signals import submission_judged
@@ -174,7 +176,7 @@ def _workers() -> Iterator[Metric]:
     unserved = health.queue_state(state.abilities).unserved
     yield GaugeMetricFamily("sentinel_queue_unserved", "Of those that wait, what no worker can do.", value=unserved)
     yield GaugeMetricFamily("sentinel_workers_alive", "Workers heard of in the last 30 seconds.", value=state.alive)
-    alive = WorkerState.objects.filter(seen_at__gt=timezone.now() - health.ALIVE_FOR).exclude(detector="")
+    alive = WorkerState.objects.filter(seen_at__gt=clock.now() - health.ALIVE_FOR).exclude(detector="")
     loaded = alive.filter(name__contains=health.BELOW).values_list("detector", "detector_version")
     yield _gauge(
         "sentinel_detector_processes",
@@ -247,4 +249,11 @@ def _others(since: Any) -> Iterator[Metric]:
         "Reports, packages and certificates that were made.",
         [((kind,), n) for kind, n in issued.values_list("kind").annotate(n=Count("pk"))],
         ("kind",),
+    )
+    happened = SecurityEvent.objects.filter(at__gte=since).order_by()
+    yield _gauge(
+        "sentinel_security_events_last_hour",
+        "What the security log was told of accounts.",
+        [((event,), n) for event, n in happened.values_list("event").annotate(n=Count("pk"))],
+        ("event",),
     )

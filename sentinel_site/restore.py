@@ -118,17 +118,11 @@ def restore(path: Path, *, overwrite: bool = False, passphrase: str = "", tell: 
         settings.SECRET_KEY = keys["SECRET_KEY"]
     kept = _make_room(manifest, overwrite=overwrite, tell=tell)
     deleted = {*manifest.deleted, *kept["deleted"]}
-    tell("Writing files and rows …")
-    loader = None
-    with _as_backup_error():
-        for name, content in _members(path):
-            if name == DATABASE:
-                loader = _load_rows(content, manifest)
-            elif name.startswith(FILES):
-                _store(name.removeprefix(FILES), content, deleted)
-    assert loader is not None  # noqa: S101 -- verify has seen it
-    loader.finish()
-    _compare(manifest, loader, has_keys=keys is not None, tell=tell)
+    # What follows changes rows: once it has begun, they are not those of the backup any more.
+    if not (transfer.is_under_way() and transfer.is_compared()):
+        tell("Writing files and rows …")
+        _write_all(path, manifest, deleted, has_keys=keys is not None, tell=tell)
+        transfer.note_compared()
     _delete_again(deleted, tell)
     _keep_issued(kept["issued"])
     _repair(manifest, tell)
@@ -139,6 +133,19 @@ def restore(path: Path, *, overwrite: bool = False, passphrase: str = "", tell: 
     transfer.forget_state()
     _kept_path().unlink(missing_ok=True)
     return manifest
+
+
+def _write_all(path: Path, manifest: Manifest, deleted: set[str], *, has_keys: bool, tell: Tell) -> None:
+    loader = None
+    with _as_backup_error():
+        for name, content in _members(path):
+            if name == DATABASE:
+                loader = _load_rows(content, manifest)
+            elif name.startswith(FILES):
+                _store(name.removeprefix(FILES), content, deleted)
+    assert loader is not None  # noqa: S101 -- verify has seen it
+    loader.finish()
+    _compare(manifest, loader, has_keys=has_keys, tell=tell)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from datetime import timedelta
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import django_stubs_ext
-import environ
 from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
@@ -20,14 +20,17 @@ from django.utils.translation import gettext_lazy as _
 
 from sentinel_site import databases, logs
 from sentinel_site.environment import (
+    Environment,
     new_signing_key,
     new_vapid_key,
     origin_of_links,
     read_given_secret,
     read_media_storage,
     read_one_of,
+    read_rate,
     read_secret,
     read_signing_key,
+    read_time_zone,
     secret_is_given,
     vapid_public_key,
 )
@@ -38,7 +41,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # Lets Django's generic classes be subscripted with types, as the type checker wants them.
 django_stubs_ext.monkeypatch()
 
-env = environ.Env()
+env = Environment()
 
 # Everything that a running installation writes lies below this folder.
 DATA_DIR = env.path("SENTINEL_DATA_DIR", default=str(BASE_DIR / "var"))
@@ -92,6 +95,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.middleware.WebSessionMiddleware",
+    "accounts.middleware.LogRefusals",
     "accounts.language.AccountLanguageMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     # Before the CSRF check: an oversized body was not read, so its token is not there either.
@@ -101,6 +105,7 @@ MIDDLEWARE = [
     "accounts.middleware.RateLimitHeaders",
     "media_analysis.middleware.CustodyMiddleware",
     "accounts.middleware.AdminMiddleware",
+    "media_analysis.middleware.RefusedMethodMiddleware",
     "media_analysis.middleware.StorageTroubleMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -129,7 +134,9 @@ TEMPLATES = [
 DATABASE_STATEMENT_SECONDS = env.float("DATABASE_STATEMENT_SECONDS", default=60.0)
 DATABASES = {
     "default": databases.read(
-        env("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'sentinel.sqlite3'}"), DATA_DIR, DATABASE_STATEMENT_SECONDS
+        env("DATABASE_URL", default=f"sqlite:///{quote(str(DATA_DIR / 'sentinel.sqlite3'))}"),
+        DATA_DIR,
+        DATABASE_STATEMENT_SECONDS,
     )
 }
 INSTALLED_APPS = [*databases.engine_apps(DATABASES["default"]), *INSTALLED_APPS]
@@ -157,17 +164,25 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 # A local copy of Pwned Passwords, a folder or a file: docs/accounts.md.
 SENTINEL_BREACHED_PASSWORDS_DIR = env("SENTINEL_BREACHED_PASSWORDS_DIR", default="")
+# How long a link to a new password holds; it holds once.
+PASSWORD_RESET_TIMEOUT = 6 * 3600
 LOGIN_URL = reverse_lazy("accounts:login")
 LOGIN_REDIRECT_URL = reverse_lazy("home")
 LOGOUT_REDIRECT_URL = reverse_lazy("home")
 # Guessing is stopped for the pair of name and address: an attacker elsewhere cannot lock the owner out.
+AXES_HANDLER = "accounts.lockout.Guard"
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", default=5)
+# From all addresses together. With the cool-off below, the hundred in an hour that ASVS 2.2.1 has as the most.
+LOGIN_ACCOUNT_FAILURE_LIMIT = env.int("LOGIN_ACCOUNT_FAILURE_LIMIT", default=25)
 AXES_COOLOFF_TIME = env.float("LOGIN_COOLOFF_HOURS", default=0.25)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "accounts.addresses.guarded_address"
 AXES_USERNAME_CALLABLE = "accounts.lockout.guessed_name"
 AXES_LOCKOUT_CALLABLE = "accounts.lockout.answer_locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = True
+# The security log has log-ins, and forgets their addresses in time.
+AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
 # Whether the administration is closed to a log-in that only a password stands behind.
@@ -246,7 +261,7 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = ["sentinel_site.formats"]
 USE_I18N = True
 USE_TZ = True
-TIME_ZONE = env("TIME_ZONE", default="Asia/Kolkata")
+TIME_ZONE = read_time_zone("TIME_ZONE", "Asia/Kolkata")
 
 # Static files and media
 STATIC_URL = "/static/"
@@ -306,7 +321,7 @@ SENTINEL_RETENTION_SPARES_OPEN_CASES = env.bool("SENTINEL_RETENTION_SPARES_OPEN_
 # Reports over cases and exports of them are kept so long once they are made.
 SENTINEL_CASE_DOCUMENT_HOURS = env.float("SENTINEL_CASE_DOCUMENT_HOURS", default=24.0)
 SENTINEL_DAILY_LIMIT = env.int("SENTINEL_DAILY_LIMIT", default=10)
-SENTINEL_DAILY_LIMIT_TIME_ZONE = env("SENTINEL_DAILY_LIMIT_TIME_ZONE", default="Asia/Kolkata")
+SENTINEL_DAILY_LIMIT_TIME_ZONE = read_time_zone("SENTINEL_DAILY_LIMIT_TIME_ZONE", "Asia/Kolkata")
 
 # Links that are fetched: from these sites and their subdomains by yt-dlp, from all others only files themselves.
 SENTINEL_LINK_SITES = env.list(
@@ -410,11 +425,11 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 # Requests in a period (s, min, hour, day); empty for no limit.
-SENTINEL_API_RATE_USER = env("SENTINEL_API_RATE_USER", default="300/min")
-SENTINEL_API_RATE_ANONYMOUS = env("SENTINEL_API_RATE_ANONYMOUS", default="60/min")
-SENTINEL_CHECK_RATE = env("SENTINEL_CHECK_RATE", default="30/min")
-SENTINEL_API_RATE_SIGN_UP = env("SENTINEL_API_RATE_SIGN_UP", default="30/hour")
-SENTINEL_PASSWORD_CHECK_RATE = env("SENTINEL_PASSWORD_CHECK_RATE", default="60/min")
+SENTINEL_API_RATE_USER = read_rate("SENTINEL_API_RATE_USER", "300/min")
+SENTINEL_API_RATE_ANONYMOUS = read_rate("SENTINEL_API_RATE_ANONYMOUS", "60/min")
+SENTINEL_CHECK_RATE = read_rate("SENTINEL_CHECK_RATE", "30/min")
+SENTINEL_API_RATE_SIGN_UP = read_rate("SENTINEL_API_RATE_SIGN_UP", "30/hour")
+SENTINEL_PASSWORD_CHECK_RATE = read_rate("SENTINEL_PASSWORD_CHECK_RATE", "60/min")
 # Tokens of the phone apps. A log-in is an AppSession that all its tokens name; see accounts/tokens.py.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
@@ -460,7 +475,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AnalysisStatusEnum": "media_analysis.models.Analysis.Status",
         "AnalysisOutcomeEnum": "media_analysis.models.Analysis.Outcome",
-        "PictureKindEnum": "media_analysis.serializers.PICTURE_KINDS",
+        "PictureKindEnum": "media_analysis.result_serializers.PICTURE_KINDS",
         "MediaKindEnum": "media_analysis.models.Media.Kind",
         "CaseStatusEnum": "media_analysis.models.Case.Status",
         "CaseDocumentKindEnum": "reports.models.CaseDocument.Kind",

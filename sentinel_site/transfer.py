@@ -42,7 +42,7 @@ from sentinel_site.transfer_records import (
     target_of,
     write_row,
 )
-from sentinel_site.transfer_state import SOURCE, TransferKey, TransferProgress
+from sentinel_site.transfer_state import COMPARED, SOURCE, TransferKey, TransferProgress
 
 FORMAT = 1
 # Keys given by a database, and so other ones where another kind is given.
@@ -325,6 +325,16 @@ def is_under_way(source: str = "") -> bool:
         return False
     found = TransferProgress.objects.filter(label=SOURCE).first()
     return found is not None and source in {"", found.last}
+
+
+def note_compared() -> None:
+    """Everything is here: what comes next is no part of the transfer, which is not to be gone through again."""
+    TransferProgress.objects.get_or_create(label=COMPARED, defaults={"last": True})
+
+
+def is_compared() -> bool:
+    """Whether that was said of the transfer that is under way."""
+    return TransferProgress.objects.filter(label=COMPARED).exists()
 
 
 def forget_state() -> None:

@@ -48,3 +48,5 @@ class TransferKey(models.Model):
 
 
 SOURCE = "source"
+# Stands there once everything was written and compared, where more follows that changes it.
+COMPARED = "compared"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import limits, services, tokens
 from accounts.ids import new_public_id
-from accounts.models import AppSession, User
+from accounts.models import AppSession, User, WebSession
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -148,3 +149,15 @@ def test_of_two_sign_ups_on_the_page_at_the_same_time_one_is_told(
     answer = client.post(reverse("accounts:signup"), fields)
     assert answer.context["form"].non_field_errors() == ["This user name or e-mail address is taken."]
     assert User.objects.get().email == "first@example.org"
+
+
+def test_with_a_log_in_goes_what_the_browser_kept(as_owner: Client, owner: User) -> None:
+    """Pictures of results and answers of the API are kept between two looks; the next person has no business there."""
+    assert "Clear-Site-Data" not in as_owner.get("/accounts/", secure=True).headers
+    WebSession.objects.update(ended_at=timezone.now(), end_reason="ended")
+    assert as_owner.get("/accounts/", secure=True)["Clear-Site-Data"] == '"cache"'
+    assert "Clear-Site-Data" not in as_owner.get("/accounts/", secure=True).headers
+    for path, fields in (("/accounts/logout/", {}), ("/accounts/delete/", {"password": PASSWORD})):
+        client = Client()
+        client.force_login(owner, backend="accounts.backends.UsernameOrEmailBackend")
+        assert client.post(path, fields, secure=True)["Clear-Site-Data"] == '"cache"'

@@ -138,3 +138,16 @@ def test_pages_for_members_send_others_to_the_log_in(client: Client, name: str) 
     response = client.get(reverse(name))
     assert response.status_code == 302
     assert response["Location"].startswith(reverse("accounts:login"))
+
+
+def test_a_session_from_before_the_log_in_is_worth_nothing_after_it(client: Client, owner: User) -> None:
+    """As somebody would have who gave it to the browser beforehand."""
+    session = client.session
+    session["planted"] = True
+    session.save()
+    planted = str(session.session_key)
+    assert client.post(reverse("accounts:login"), {"username": "owner", "password": PASSWORD}).status_code == 302
+    assert client.cookies["sessionid"].value != planted
+    other = Client()
+    other.cookies["sessionid"] = planted
+    assert other.get(reverse("accounts:account")).status_code == 302

@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts import tokens
-from accounts.models import AppSession, PushDevice, User
+from accounts.models import AccountMail, AppSession, PushDevice, SecurityEvent, User
+from tests.conftest import make_user
 from tests.media_analysis.factories import make_done
 
 pytestmark = pytest.mark.django_db
@@ -106,3 +107,59 @@ def test_what_is_no_key_chooses_nothing(as_admin: Client, owner: User, key: str)
         assert as_admin.get(f"/{page.format(key or '-')}/").status_code in {302, 404}
     assert as_admin.get(f"/admin/r/{key or '-'}/{key or '-'}/").status_code == 404
     assert as_admin.get("/admin/accounts/usageentry/", {"user__id__exact": key}).status_code in {200, 302}
+
+
+@pytest.fixture
+def as_support(client: Client, stranger: User) -> Client:
+    """Staff who may do whatever can be done with accounts, and are no superuser."""
+    stranger.is_staff = True
+    stranger.save()
+    stranger.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
+    client.force_login(stranger, backend="accounts.backends.UsernameOrEmailBackend")
+    return client
+
+
+def fields_of(user: User, **changes: Any) -> dict[str, Any]:
+    return {"username": user.username, "email": user.email, "language": "", "is_active": "on", **changes}
+
+
+NEW = {"usable_password": "true", "password1": "quite another long one", "password2": "quite another long one"}
+
+
+def test_staff_get_no_rights_that_they_do_not_have(as_support: Client, stranger: User, admin: User) -> None:
+    colleague = make_user("colleague", is_staff=True)
+    rights = {"is_staff": "on", "is_superuser": "on", "groups": [], "user_permissions": ["1"]}
+    for user in (admin, colleague, stranger):
+        page = reverse("admin:accounts_user_change", args=[user.pk])
+        assert as_support.get(page).status_code == 200
+        assert as_support.post(page, fields_of(user, email="mine@example.org", **rights)).status_code == 403
+        assert as_support.post(reverse("admin:auth_user_password_change", args=[user.pk]), NEW).status_code == 403
+        assert (
+            as_support.post(reverse("admin:accounts_user_delete", args=[user.pk]), {"post": "yes"}).status_code == 403
+        )
+    chosen = {"action": "delete_selected", "_selected_action": [admin.pk, colleague.pk], "post": "yes"}
+    assert as_support.post(reverse("admin:accounts_user_changelist"), chosen).status_code == 403
+    for user in (admin, colleague, stranger):
+        before = (user.email, user.password, user.is_superuser, user.deleted_at)
+        user.refresh_from_db()
+        assert (user.email, user.password, user.is_superuser, user.deleted_at) == before
+
+
+def test_staff_help_users_whose_owners_are_told_and_give_nobody_rights(as_support: Client, owner: User) -> None:
+    page = reverse("admin:accounts_user_change", args=[owner.pk])
+    rights = {"is_staff": "on", "is_superuser": "on", "user_permissions": ["1"]}
+    assert as_support.post(page, fields_of(owner, email="new@example.org", **rights)).status_code == 302
+    assert as_support.post(reverse("admin:auth_user_password_change", args=[owner.pk]), NEW).status_code == 302
+    owner.refresh_from_db()
+    assert (owner.email, owner.is_staff, owner.is_superuser) == ("new@example.org", False, False)
+    assert not owner.user_permissions.exists()
+    assert owner.check_password(NEW["password1"])
+    # The first to the address that the owner had until then.
+    told = AccountMail.objects.order_by("pk").values_list("event", "to")
+    assert list(told) == [("email_changed", "owner@example.org"), ("password_changed", "new@example.org")]
+    events = SecurityEvent.objects.filter(user=owner).order_by("pk").values_list("event", "actor_name")
+    assert list(events) == [("email_changed", "stranger"), ("password_changed", "stranger")]
+    chosen = {"action": "delete_selected", "_selected_action": [owner.pk], "post": "yes"}
+    assert as_support.post(reverse("admin:accounts_user_changelist"), chosen).status_code == 302
+    owner.refresh_from_db()
+    assert owner.deleted_at is not None

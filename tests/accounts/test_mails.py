@@ -5,10 +5,11 @@ from __future__ import annotations
 import smtplib
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.cache import cache
 from django.db import connection
@@ -182,3 +183,45 @@ def test_the_worker_sends_them(owner: User) -> None:
     finally:
         sender.stop()
     assert len(mail.outbox) == 1
+
+
+def test_nobody_fills_the_mailbox_of_another(client: Client, owner: User, rf: Any) -> None:
+    """Nobody has to show that an address is theirs before they enter it."""
+    for number in range(7):
+        client.post(RESET, {"email": owner.email}, REMOTE_ADDR=f"192.0.2.{number}")
+        send_mails()
+        security_log.record(owner, Event.RECOVERY_CODES_MADE, request=rf.get("/"))
+        send_mails()
+    assert len(mail.outbox) == 2 * security_log.MOST_MAILS
+    assert SecurityEvent.objects.filter(event=Event.RECOVERY_CODES_MADE).count() == 7
+    SecurityEvent.objects.update(at=timezone.now() - timedelta(minutes=61))
+    client.post(RESET, {"email": owner.email})
+    send_mails()
+    assert len(mail.outbox) == 2 * security_log.MOST_MAILS + 1
+
+
+def test_a_link_leads_to_the_site_whatever_name_it_was_asked_by(client: Client, owner: User, settings: Any) -> None:
+    settings.SENTINEL_URL = "https://sentinel.example"
+    client.post(RESET, {"email": owner.email})
+    send_mails()
+    assert "\nhttps://sentinel.example/accounts/password-reset/" in str(mail.outbox[0].body)
+    assert "testserver" not in str(mail.outbox[0].body)
+
+
+def test_a_link_holds_for_six_hours(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = default_token_generator.make_token(owner)
+    for hours, holds in ((5.9, True), (6.1, False)):
+        later = datetime.now() + timedelta(hours=hours)
+        monkeypatch.setattr(default_token_generator, "_now", lambda later=later: later)
+        assert default_token_generator.check_token(owner, token) is holds
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "%0a"])
+def test_nothing_gets_into_the_head_of_a_mail(client: Client, owner: User, as_owner: Client, end: str) -> None:
+    forged = f"{owner.email}{end}Bcc: evil@example.org"
+    assert client.post(RESET, {"email": forged}).status_code == 200
+    as_owner.post("/accounts/", {"email": forged, "current_password": PASSWORD, "language": ""})
+    fields = {"username": "asha", "email": forged, "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post("/accounts/signup/", fields).status_code == 200
+    assert list(User.objects.values_list("email", flat=True)) == ["owner@example.org"]
+    assert not AccountMail.objects.exists()

@@ -103,3 +103,23 @@ def test_each_password_has_a_button_to_show_it(as_owner: Client, path: str, butt
     assert page.count('type="password"') == page.count("data-show-password") == buttons
     assert page.count("data-rules-of") == meters
     assert "js/passwords.js" in page
+
+
+def test_a_password_may_hold_any_letter_and_each_of_64_counts(client: Client, owner: User) -> None:
+    """Of one kind of letters alone, too; and one that was had before may be had again."""
+    words = (
+        "correct horse battery staple",
+        "कोई लंबा वाक्य जिसे याद रखें",
+        "🐘 🦚 ~`'\"<>\\{}|^ ¿ß ÿ",
+        "  ab  cd  ef  gh  ",
+    )
+    browser, held = Client(), PASSWORD
+    browser.force_login(owner, backend="accounts.backends.UsernameOrEmailBackend")
+    for new in (*words, "k" + "qvzx7lm2n" * 7, PASSWORD):
+        fields = {"old_password": held, "new_password1": new, "new_password2": new}
+        assert browser.post("/accounts/password/", fields).status_code == 302, new
+        held = new
+        owner.refresh_from_db()
+        assert owner.check_password(new)
+        for other in (new[:-1], new.strip() + "x", f"{new} "):
+            assert not owner.check_password(other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -98,6 +99,22 @@ def test_the_cookie_of_an_ended_log_in_opens_nothing_ever_again(owner: User) -> 
     again = Client()
     again.cookies["sessionid"] = cookie
     assert not is_in(again)
+
+
+@pytest.mark.parametrize(
+    ("came_from", "back"),
+    [
+        ("http://testserver/cases/?page=2", "/cases/?page=2"),
+        # Nothing but a page of this site.
+        ("https://elsewhere.example/cases/", "/notifications/read/"),
+        ("", "/notifications/read/"),
+    ],
+)
+def test_a_form_sent_after_the_log_in_ended_leads_back_to_its_page(
+    client: Client, db: None, came_from: str, back: str
+) -> None:
+    answer = client.post("/notifications/read/", headers={"Referer": came_from} if came_from else {})
+    assert answer["Location"] == f"/accounts/login/?{urlencode({'next': back}, safe='/')}"
 
 
 def test_a_log_in_without_its_row_is_none(owner: User) -> None:

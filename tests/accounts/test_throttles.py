@@ -11,6 +11,8 @@ from django.test import Client
 
 from accounts import tokens
 from accounts.models import User
+from accounts.throttles import PerAddress, hold_to
+from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +65,34 @@ def test_an_address_that_a_caller_makes_up_changes_nothing(client: Client, setti
 def test_pages_and_unlimited_sites_say_nothing_of_rates(client: Client, owner: User) -> None:
     assert "X-RateLimit-Limit" not in client.get("/").headers
     assert "X-RateLimit-Limit" not in client.get("/api/v1/analyses/", headers=bearer(owner)).headers
+
+
+@pytest.mark.parametrize("path", ["/accounts/signup/", "/users/signup", "/api/v1/account/"])
+def test_new_accounts_are_counted_together_by_page_and_api(client: Client, settings: Any, path: str) -> None:
+    settings.SENTINEL_API_RATE_SIGN_UP = "1/hour"
+    # Also those that are refused: they say which names somebody has.
+    assert client.post("/accounts/signup/", {"username": "asha"}).status_code == 200
+    answer = client.post(path, {"username": "asha"})
+    assert answer.status_code == 429
+    assert int(answer["Retry-After"]) > 60
+    assert client.post("/accounts/signup/", {}, REMOTE_ADDR="2001:db8::1").status_code == 200
+    assert client.post("/accounts/signup/", {}, REMOTE_ADDR="2001:db8::2").status_code == 429
+
+
+def test_one_address_does_not_try_name_after_name(client: Client, owner: User, settings: Any) -> None:
+    settings.SENTINEL_API_RATE_ANONYMOUS = "3/min"
+    for name in ("asha", "biju"):
+        assert client.post("/accounts/login/", {"username": name, "password": "a known one"}).status_code == 200
+    # Together with what the API is asked for from there.
+    assert client.get("/api/v1/models/").status_code == 200
+    answer = client.post("/accounts/login/", {"username": "owner", "password": PASSWORD})
+    assert (answer.status_code, "_auth_user_id" in client.session) == (429, False)
+    assert client.post("/accounts/login/", {"username": "owner", "password": PASSWORD}, REMOTE_ADDR="192.0.2.7").status_code == 302  # fmt: skip  # noqa: E501
+
+
+def test_who_is_counted_stays_who_they_are(rf: Any, owner: User, settings: Any) -> None:
+    settings.SENTINEL_API_RATE_ANONYMOUS = "3/min"
+    request = rf.post("/")
+    request.user = owner
+    hold_to(PerAddress, request)
+    assert request.user is owner

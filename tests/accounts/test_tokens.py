@@ -350,3 +350,13 @@ def test_what_ran_out_is_forgotten_and_what_holds_is_kept(client: Client, owner:
     assert BlacklistedToken.objects.get().token.jti == claims(held.refresh)["jti"]
     assert opens(client, used.access)
     assert not refreshes(client, held.refresh)
+
+
+def test_a_token_in_an_address_opens_nothing(client: Client, owner: User) -> None:
+    access = tokens.log_in(owner).access
+    for name in ("access", "token", "access_token", "jwt", "authorization"):
+        assert client.get("/api/v1/account/", {name: access}).status_code == 401
+        assert client.get("/api/v1/account/", {name: f"Bearer {access}"}).status_code == 401
+    browser = Client()
+    browser.force_login(owner, backend="accounts.backends.UsernameOrEmailBackend")
+    assert client.get("/accounts/", {"sessionid": browser.cookies["sessionid"].value}).status_code == 302

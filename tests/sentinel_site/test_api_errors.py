@@ -59,7 +59,10 @@ def test_an_error_outside_of_the_views_is_answered_in_json_too(
 def test_a_forged_request_of_a_session_is_refused_in_json(owner: User) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(owner, backend="accounts.backends.UsernameOrEmailBackend")
-    assert_error(browser.delete("/api/v1/analyses/" + "0" * 24 + "/"), 403, "forbidden")
+    answer = browser.delete("/api/v1/analyses/" + "0" * 24 + "/")
+    assert_error(answer, 403, "forbidden")
+    # Whoever really sits there is not told that they may not.
+    assert "Reload it and try again." in answer.json()["message"]
 
 
 def test_a_verb_that_an_address_does_not_take_is_named_with_those_it_does(as_owner: Client) -> None:

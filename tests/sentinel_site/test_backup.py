@@ -188,6 +188,34 @@ def test_a_restore_that_was_killed_goes_on(
     assert not transfer.is_under_way()
 
 
+def test_a_restore_that_was_killed_behind_the_rows_goes_on_there(
+    site: Analysis, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    kept = examine(User.objects.get(), photo, tmp_path).media
+    Delivery.objects.create(notification=Notification.objects.latest("pk"), channel=Delivery.Channel.EMAIL)
+    backup.write_backup(tmp_path / "site.tar", tell=told.append)
+    services.delete_media(site.media)
+    issued.register("d" * 64, IssuedDocument.Kind.REPORT)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    # The last step but for what is told: all others have changed rows by then.
+    monkeypatch.setattr(restore, "_remove_strangers", killed)
+    with pytest.raises(KeyboardInterrupt):
+        restore.restore(tmp_path / "site.tar", overwrite=True, tell=told.append)
+    monkeypatch.undo()
+    restore.restore(tmp_path / "site.tar", tell=told.append)
+    assert Media.objects.get() == kept
+    assert not [name for name in stored_names() if site.media.public_id in name or site.public_id in name]
+    assert CustodyEvent.objects.filter(event=custody.Event.DELETED).count() == 1
+    assert issued.find("d" * 64)
+    assert set(Delivery.objects.values_list("status", flat=True)) == {Delivery.Status.DROPPED}
+    assert "nothing is wrong" in custody_log()
+    assert not transfer.is_under_way()
+
+
 def test_what_was_missing_is_told_and_repaired(
     site: Analysis, tmp_path: Path, told: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

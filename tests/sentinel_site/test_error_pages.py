@@ -31,3 +31,10 @@ def test_a_form_without_its_mark_is_told_to_be_sent_again(db: None) -> None:
     answer = Client(enforce_csrf_checks=True).post("/accounts/login/", {"username": "owner", "password": "guess"})
     assert answer.status_code == 403
     assert "This form has expired" in answer.content.decode()
+
+
+def test_an_address_that_takes_forms_only_has_a_page_for_who_opens_it(as_owner: Client) -> None:
+    answer = as_owner.get("/notifications/read/")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "This address does not take such requests." in answer.content.decode()
+    assert 'href="/"' in answer.content.decode()

@@ -227,14 +227,15 @@ def test_the_documented_settings_of_a_public_site_pass_djangos_check(tmp_path: P
         "from django.core.management import call_command\n"
         "call_command('check', deploy=True, fail_level='WARNING')\n"
         "print(s.SECURE_HSTS_SECONDS, s.SECURE_SSL_REDIRECT, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE,"
-        " s.LANGUAGE_COOKIE_SECURE, s.SESSION_COOKIE_HTTPONLY, s.SECURE_HSTS_INCLUDE_SUBDOMAINS)",
+        " s.LANGUAGE_COOKIE_SECURE, s.SESSION_COOKIE_HTTPONLY, s.SECURE_HSTS_INCLUDE_SUBDOMAINS,"
+        " s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME)",
         SENTINEL_DATA_DIR=str(tmp_path),
         SENTINEL_URL="https://sentinel.example.org",
         ALLOWED_HOSTS="sentinel.example.org",
         SENTINEL_BEHIND_PROXY="true",
     )
     assert found.returncode == 0, found.stderr
-    assert found.stdout.strip().endswith("31536000 True True True True True True")
+    assert found.stdout.strip().endswith("31536000 True True True True True True __Host-sessionid __Host-csrftoken")
 
 
 def test_settings_that_leave_a_site_open_are_told(settings: Any) -> None:

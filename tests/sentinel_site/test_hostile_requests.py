@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
 from django.core import mail
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.handlers.asgi import ASGIHandler
 from django.core.validators import RegexValidator
 from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT
@@ -27,6 +30,7 @@ from accounts.models import User
 from accounts.texts import clean_text
 from media_analysis.models import Analysis, Case, CaseNote, Media
 from reports.case_report import notes_csv
+from sentinel_site.guards import ReadableTypes
 from sentinel_site.logs import LineFormatter
 from tests.accounts.calls import send_mails
 from tests.conftest import PASSWORD
@@ -82,6 +86,58 @@ def test_zero_bytes_reach_no_database(as_owner: Client, method: str, path: str, 
     assert (answer.status_code == 201) is (path == "/api/v1/cases/")
     stored = [*User.objects.values_list("username", "email", "first_name"), *Case.objects.values_list("title")]
     assert "\0" not in repr(stored).encode().decode("unicode_escape")
+
+
+@pytest.mark.parametrize("name", [b"content-type", b"accept"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [b"a/b; x*=foo''b"],
+        [b"a/b; x*=idna''%ff"],
+        [b"a/b; x*=fo", b"o''b"],
+        *([b"a/b; charset=" + name] for name in (b"idna", b"punycode", b"undefined", b"rot13", b"zlib")),
+    ],
+)
+def test_types_that_cannot_be_read_count_as_absent(name: bytes, values: list[bytes]) -> None:
+    """Django fails on them, and on the first even before it could answer that."""
+
+    seen: list[Any] = []
+
+    async def ask() -> tuple[int, bytes]:
+        headers = [(b"host", b"localhost"), *((name, value) for value in values)]
+        scope = {"type": "http", "method": "GET", "path": "/api/v1/live/", "query_string": b"", "headers": headers}
+        line: Any = ApplicationCommunicator(ReadableTypes(around), scope)  # type: ignore[no-untyped-call]
+        await line.send_input({"type": "http.request", "body": b"", "more_body": False})
+        begun, body = await line.receive_output(60), await line.receive_output(60)
+        return begun["status"], body["body"]
+
+    async def around(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.extend(header for header, _value in scope["headers"])
+        await ASGIHandler()(scope, receive, send)
+
+    assert async_to_sync(ask)() == (200, b'{"alive":true}')
+    assert seen == [b"host"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'multipart/form-data; boundary="a,b"',
+        b"application/json; charset=utf-8",
+        b"application/json; charset=unheard-of",
+        b"text/html, application/xhtml+xml;q=0.9, */*;q=0.8",
+        b"",
+    ],
+)
+def test_types_that_can_be_read_are_handed_on(value: bytes) -> None:
+    seen: list[Any] = []
+
+    async def around(scope: dict[str, Any], _receive: Any, _send: Any) -> None:
+        seen.append(scope["headers"])
+
+    headers = [(b"content-type", value), (b"accept", value)]
+    async_to_sync(ReadableTypes(around))({"type": "http", "headers": headers}, None, None)  # type: ignore[arg-type]
+    assert seen == [headers]
 
 
 def test_a_cookie_cannot_smuggle_a_zero_byte_in() -> None:

@@ -16,12 +16,16 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.template.loader import render_to_string
+from django.test import Client
 
 from accounts import correlation
 from accounts.correlation import Work, working_on
+from accounts.models import User
 from sentinel_site import error_reports, logs
 from sentinel_site.json_logs import JsonFormatter
 from sentinel_site.request_ids import GiveRequestId
+from tests.accounts.calls import bearer
+from tests.media_analysis.factories import make_done
 
 SECRETS = [
     "Authorization: Bearer abcdefgh12345678",
@@ -208,3 +212,20 @@ def test_what_goes_along_with_an_error_names_nobody() -> None:
     assert "user" not in told
     assert "extra" not in told
     assert "secretword" not in str(told)
+
+
+@pytest.mark.django_db
+def test_what_is_refused_to_somebody_is_in_the_log(
+    as_stranger: Client, stranger: User, owner: User, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    analysis = make_done(owner)
+    page, program = f"/analyses/{analysis.public_id}/", f"/api/v1/analyses/{analysis.public_id}/"
+    as_stranger.get(page)
+    client.get(program, headers=bearer(stranger), REMOTE_ADDR="192.0.2.7")
+    Client().get(page)
+    as_stranger.get("/analyses/")
+    lines = [record.getMessage() for record in caplog.records if record.name == "accounts.middleware"]
+    assert lines == [
+        f"User {stranger.public_id} at 127.0.0.1 was refused GET {page}: 404",
+        f"User {stranger.public_id} at 192.0.2.7 was refused GET {program}: 404",
+    ]

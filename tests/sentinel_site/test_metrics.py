@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
+from accounts import clock, security_log
 from accounts.errors import Code, SentinelError
-from accounts.models import User
+from accounts.models import SecurityEvent, User
+from media_analysis.middleware import REFUSED_FLAG, OversizedBodyMiddleware
 from media_analysis.models import Analysis, WorkerState
 from media_analysis.signals import submission_judged, tells_judgement
 from sentinel_site import measures
@@ -95,7 +99,7 @@ def _told(settings: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_it_says_of_the_site(settings: Any, counting: None, owner: User) -> None:
+def test_what_it_says_of_the_site(settings: Any, counting: None, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     now = timezone.now()
     media = make_media(owner, original_name="private-name.mp4")
     make_analysis(owner, media=media, created_at=now - timedelta(seconds=90), queued_at=now - timedelta(seconds=90))
@@ -103,10 +107,20 @@ def test_what_it_says_of_the_site(settings: Any, counting: None, owner: User) ->
     make_done(owner, started_at=now, finished_at=now, seconds=8.0)
     make_done(owner, finished_at=now - timedelta(hours=2), seconds=100.0)
     make_analysis(owner, status=Analysis.Status.FAILED, error_code="unreadable_media", finished_at=now, spent=False)
-    WorkerState.objects.create(name="host:1")
+    for event in (security_log.Event.LOCKED_OUT, security_log.Event.WRONG_PASSWORD):
+        security_log.record(owner, event, address="192.0.2.1")
+    SecurityEvent.objects.create(user=owner, event="locked_out", at=now - timedelta(hours=2))
+    # By the database's clock, which may be another than this host's.
+    hour = timedelta(hours=1)
+    monkeypatch.setattr(clock, "now", lambda: now + hour)
+    for name, detector in (("host:1", ""), ("host:1/2", "tiny")):
+        WorkerState.objects.create(name=name, seen_at=now + hour, detector=detector, detector_version="1")
+    WorkerState.objects.create(name="gone:1/2", seen_at=now, detector="tiny", detector_version="1")
     told = _told(settings)
+    assert told["sentinel_security_events_last_hour", (("event", "locked_out"),)] == 1
     assert told["sentinel_database_up", ()] == 1
     assert told["sentinel_workers_alive", ()] == 1
+    assert told["sentinel_detector_processes", (("detector", "tiny"), ("version", "1"))] == 1
     lane = (("lane", "default"), ("priority", "person"))
     assert told["sentinel_queue_waiting", lane] == 1
     assert told["sentinel_queue_oldest_seconds", lane] >= 90
@@ -132,10 +146,30 @@ def test_without_its_database_it_says_so(settings: Any, counting: None, monkeypa
     assert any(name == "sentinel_info" for name, _ in told)
 
 
-def test_submissions_are_counted_by_what_became_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def submissions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
+    """What is counted of submissions as long as this test runs."""
     counter = Counter("tests_submissions", "Of this test.", ["source", "kind", "result"], registry=None)
     monkeypatch.setattr(measures, "submissions", counter)
     submission_judged.connect(measures.count_submission, dispatch_uid="tests.metrics")
+    yield counter
+    submission_judged.disconnect(dispatch_uid="tests.metrics")
+
+
+def _results(counter: Counter) -> set[tuple[str, float]]:
+    totals = [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]
+    return {(sample.labels["result"], sample.value) for sample in totals}
+
+
+def test_a_file_that_is_refused_unread_for_want_of_room_is_counted(submissions: Counter) -> None:
+    request = RequestFactory().post("/api/v1/analyses/")
+    request.scope = {REFUSED_FLAG: Code.STORAGE_FULL}  # type: ignore[attr-defined]
+    answer = OversizedBodyMiddleware(lambda _request: HttpResponse())(request)
+    assert answer.status_code == 503
+    assert _results(submissions) == {("storage_full", 1)}
+
+
+def test_submissions_are_counted_by_what_became_of_them(submissions: Counter) -> None:
 
     @tells_judgement("file")
     def submit(*, source: str, code: Code | None) -> str:
@@ -146,6 +180,4 @@ def test_submissions_are_counted_by_what_became_of_them(monkeypatch: pytest.Monk
     assert submit(source="api", code=None) == "accepted"
     with pytest.raises(SentinelError):
         submit(source="api", code=Code.UNREADABLE_MEDIA)
-    submission_judged.disconnect(dispatch_uid="tests.metrics")
-    totals = [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]
-    assert {(sample.labels["result"], sample.value) for sample in totals} == {("accepted", 1), ("unreadable_media", 1)}
+    assert _results(submissions) == {("accepted", 1), ("unreadable_media", 1)}

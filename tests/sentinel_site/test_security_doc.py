@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -153,3 +156,18 @@ def test_everything_of_others_that_browsers_are_sent_is_listed() -> None:
         version = re.search(rf"`{name}`_ version ``([\d.]+)``", about)
         assert version
         assert f"| {version[1]} |" in next(line for line in table.splitlines() if line.startswith(f"| {name} |"))
+
+
+def test_the_list_of_components_has_all_of_them() -> None:
+    made = subprocess.run([sys.executable, ROOT / "scripts/sbom"], capture_output=True, text=True, check=True)
+    listed = json.loads(made.stdout)
+    assert (listed["bomFormat"], listed["specVersion"]) == ("CycloneDX", "1.6")
+    found = {each["name"]: each for each in listed["components"]}
+    assert len(found) == len(listed["components"])
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if pinned := re.match(r"([\w.-]+)(?:\[[^]]*\])?==([^ ;]+)\s*$", line):
+            name = re.sub(r"[-_.]+", "-", pinned[1]).lower()
+            assert found[name]["purl"] == f"pkg:pypi/{name}@{pinned[2]}"
+    # What they bring along too.
+    assert {"sqlparse", "asgiref"} <= set(found)
+    assert found["django"]["licenses"]

@@ -19,7 +19,6 @@ from drf_spectacular.utils import (
 from rest_framework import generics, mixins, parsers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -49,7 +48,10 @@ from media_analysis.api_examples import A_MODEL, A_RESULT
 from media_analysis.case_serializers import filled
 from media_analysis.intake import KEY_HEADER, KEY_PATTERN, idempotency_key_of
 from media_analysis.link_addresses import Cut
+from media_analysis.model_serializers import ModelOutput
 from media_analysis.models import Analysis, DeletionReceipt, Feedback, Submission
+from media_analysis.query_serializers import AnalysisFilterInput, PageInput, Pages, read_query
+from media_analysis.result_serializers import PictureOutput, describe_picture
 from media_analysis.uploads import stage_upload
 
 # May be kept, but asked about each time: the answer is 304 as long as nothing changed.
@@ -199,13 +201,6 @@ A_RECEIPT = {
 }
 
 
-class Pages(PageNumberPagination):
-    """Numbered pages of a size that the caller may choose."""
-
-    page_size_query_param = "page_size"
-    max_page_size = serializers.MAX_PAGE_SIZE
-
-
 def the_user(request: Request) -> User:
     """Who asks: always somebody, behind the default permissions."""
     user: Any = request.user
@@ -223,7 +218,7 @@ def source_of(request: Request) -> Submission.Source:
         summary="Your analyses, newest first",
         description="Newest received first. Everything found is in the single analysis, not in this list.",
         tags=["analyses"],
-        parameters=[serializers.AnalysisFilterInput, IF_NONE_MATCH],
+        parameters=[AnalysisFilterInput, IF_NONE_MATCH],
         responses={
             200: serializers.AnalysisSummaryOutput(many=True),
             **NOT_MODIFIED,
@@ -256,7 +251,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         if self.action != "list":
             return selectors.analyses_visible_to(user)
         analyses = selectors.own_analyses(user)
-        asked = serializers.read_query(serializers.AnalysisFilterInput, self.request.query_params)
+        asked = read_query(AnalysisFilterInput, self.request.query_params)
         filters = {name: value for name, value in asked.items() if not name.startswith("page")}
         return selectors.filter_analyses(analyses, **filters)
 
@@ -345,11 +340,10 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
             )
         elif url:
             cut = Cut(elsewhere["start"], elsewhere["end"]) if "end" in elsewhere else None
-            earlier = links.find_earlier(owner, url, cut)
-            analysis = links.submit_link(
+            analysis, is_new = links.submit_link(
                 owner=owner, source=source, url=url, idempotency_key=key, case_details=case, cut=cut
             )
-            answer = status.HTTP_200_OK if analysis == earlier else answer
+            answer = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         else:
             staged = stage_upload(request.FILES.get("file"))
             analysis = services.submit_media(
@@ -434,7 +428,7 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         description="Empty until the analysis is done.",
         tags=["analyses"],
         parameters=[PUBLIC_ID, IF_NONE_MATCH],
-        responses={200: serializers.PictureOutput(many=True), **NOT_MODIFIED, **refusals(*ONE)},
+        responses={200: PictureOutput(many=True), **NOT_MODIFIED, **refusals(*ONE)},
         examples=[
             OpenApiExample(
                 "A face",
@@ -455,8 +449,8 @@ class AnalysisViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     def pictures(self, request: Request, public_id: str) -> Response:
         analysis = selectors.get_analysis(the_user(request), public_id)
         custody.look_at(analysis, actor=the_user(request), what=custody.What.API)
-        described = [serializers.describe_picture(analysis, stored) for stored in analysis.evidence]
-        return Response(serializers.PictureOutput(described, many=True).data)
+        described = [describe_picture(analysis, stored) for stored in analysis.evidence]
+        return Response(PictureOutput(described, many=True).data)
 
 
 class JSONUnlessPicture(BaseContentNegotiation):
@@ -554,13 +548,13 @@ class ReceiptListView(generics.ListAPIView[DeletionReceipt]):
     queryset = DeletionReceipt.objects.none()
 
     def get_queryset(self) -> QuerySet[DeletionReceipt]:
-        serializers.read_query(serializers.PageInput, self.request.query_params)
+        read_query(PageInput, self.request.query_params)
         return selectors.receipts_of(the_user(self.request))
 
     @extend_schema(
         summary="Receipts of your deleted files, newest first",
         tags=["analyses"],
-        parameters=[serializers.PageInput],
+        parameters=[PageInput],
         responses={200: serializers.ReceiptOutput(many=True), **refusals(Code.INVALID_FIELD, *ONE)},
         examples=[OpenApiExample("A receipt", value=A_RECEIPT, response_only=True, status_codes=[200])],
     )
@@ -575,7 +569,7 @@ class FeedbackView(APIView):
         summary="What you said about this analysis",
         tags=["analyses"],
         parameters=[PUBLIC_ID],
-        responses={200: serializers.FeedbackOutput, **refusals(*ONE)},
+        responses={200: serializers.FeedbackOutput, **refusals(Code.FORBIDDEN, *ONE)},
         examples=[OpenApiExample("Said", value=SOME_FEEDBACK, response_only=True, status_codes=[200])],
     )
     def get(self, request: Request, public_id: str) -> Response:
@@ -597,8 +591,9 @@ class FeedbackView(APIView):
                 Code.FORBIDDEN,
                 Code.NOT_FINISHED,
                 Code.TOO_OFTEN,
-                Code.BODY_NOT_SUPPORTED,
-                *ONE,
+                Code.NOT_FOUND,
+                Code.NOT_AUTHENTICATED,
+                *WITH_BODY,
             ),
         },
         examples=[
@@ -634,12 +629,12 @@ class ModelListView(APIView):
     @extend_schema(
         summary="The site's detectors, the one in use first",
         tags=["models"],
-        responses={200: serializers.ModelOutput(many=True), **refusals(Code.MODEL_UNAVAILABLE, *ALWAYS)},
+        responses={200: ModelOutput(many=True), **refusals(Code.MODEL_UNAVAILABLE, *ALWAYS)},
         examples=[OpenApiExample("A detector", value=A_MODEL, response_only=True, status_codes=[200])],
         auth=[],
     )
     def get(self, request: Request) -> Response:
-        return Response(serializers.ModelOutput(model_cards.list_models(), many=True).data)
+        return Response(ModelOutput(model_cards.list_models(), many=True).data)
 
 
 class ModelView(APIView):
@@ -653,11 +648,11 @@ class ModelView(APIView):
         tags=["models"],
         parameters=[OpenApiParameter("name", str, OpenApiParameter.PATH, description="The detector's name.")],
         responses={
-            200: serializers.ModelOutput,
+            200: ModelOutput,
             **refusals(Code.NOT_FOUND, Code.MODEL_UNAVAILABLE, *ALWAYS),
         },
         examples=[OpenApiExample("A detector", value=A_MODEL, response_only=True, status_codes=[200])],
         auth=[],
     )
     def get(self, request: Request, name: str) -> Response:
-        return Response(serializers.ModelOutput(model_cards.get_model(name)).data)
+        return Response(ModelOutput(model_cards.get_model(name)).data)

@@ -12,7 +12,8 @@ from rest_framework.views import APIView
 
 from accounts.errors import Code
 from accounts.schema import refusals
-from media_analysis import health, readiness, serializers
+from media_analysis import health, readiness
+from media_analysis import health_serializers as serializers
 from ml import __version__
 
 FIT = {

@@ -91,7 +91,7 @@ def get_card(public_id: str) -> ResultCard:
         analysis__media__deleted_at__isnull=True,
         analysis__media__owner__deleted_at__isnull=True,
     )
-    card = shown.select_related("analysis__media").first()
+    card = shown.select_related("analysis__media__link").first()
     if card is None:
         raise SentinelError(Code.NOT_FOUND)
     return card

@@ -8,7 +8,6 @@ from django.http import HttpResponse
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import generics, status
-from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,8 +17,9 @@ from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from accounts.schema import ALWAYS, WITH_BODY, refusals, wrong_field
 from media_analysis import case_serializers as shapes
-from media_analysis import cases, serializers
+from media_analysis import cases
 from media_analysis.models import Case, CaseInvitation, CaseMedia, CaseMember, CaseNote, CaseRole
+from media_analysis.query_serializers import PageInput, Pages, read_query
 
 TAGS = ["cases"]
 SIGNED_IN = (Code.NOT_AUTHENTICATED, *ALWAYS)
@@ -118,13 +118,6 @@ def _valid(shape: type[Any], given: Any, **options: Any) -> dict[str, Any]:
     return dict(asked.validated_data)
 
 
-class Pages(PageNumberPagination):
-    """Numbered pages of a size that the caller may choose."""
-
-    page_size_query_param = "page_size"
-    max_page_size = serializers.MAX_PAGE_SIZE
-
-
 class CaseListView(generics.ListAPIView[Case]):
     """The cases that somebody is in, with their role in each."""
 
@@ -133,13 +126,13 @@ class CaseListView(generics.ListAPIView[Case]):
     queryset = Case.objects.none()
 
     def get_queryset(self) -> Any:
-        serializers.read_query(serializers.PageInput, self.request.query_params)
+        read_query(PageInput, self.request.query_params)
         return cases.seats_of(_user(self.request))
 
     @extend_schema(
         summary="The cases that you are in, last changed first",
         tags=TAGS,
-        parameters=[serializers.PageInput],
+        parameters=[PageInput],
         responses={200: shapes.CaseSummaryOutput(many=True), **refusals(Code.INVALID_FIELD, *ONE)},
         examples=_example("A case", A_CASE),
     )
@@ -237,12 +230,12 @@ class CaseMediaListView(generics.GenericAPIView[Any]):
         description="In the order in which they came. What is found in each is at `/api/v1/analyses/{analysis_id}/`, "
         "for all members. Of a deleted file only the id and SHA-256 stay.",
         tags=TAGS,
-        parameters=[CASE_ID, serializers.PageInput],
+        parameters=[CASE_ID, PageInput],
         responses={200: shapes.CaseFileOutput(many=True), **refusals(Code.INVALID_FIELD, *ONE)},
         examples=_example("A file", A_FILE),
     )
     def get(self, request: Request, public_id: str) -> Response:
-        serializers.read_query(serializers.PageInput, request.query_params)
+        read_query(PageInput, request.query_params)
         seat = cases.take_seat(_user(request), public_id)
         files = cases.show_files(self.paginate_queryset(cases.files_of(seat.case)) or [])
         cases.look_at_files(files, actor=seat.user)
@@ -296,12 +289,12 @@ class CaseNoteListView(generics.ListAPIView[CaseNote]):
         summary="The notes of a case",
         description="In the order in which they were written.",
         tags=TAGS,
-        parameters=[CASE_ID, serializers.PageInput],
+        parameters=[CASE_ID, PageInput],
         responses={200: shapes.CaseNoteOutput(many=True), **refusals(Code.INVALID_FIELD, *ONE)},
         examples=_example("A note", A_NOTE),
     )
     def get(self, request: Request, public_id: str) -> Response:
-        serializers.read_query(serializers.PageInput, request.query_params)
+        read_query(PageInput, request.query_params)
         notes = cases.notes_of(cases.take_seat(_user(request), public_id).case)
         shown = self.paginate_queryset(notes) or []
         return self.get_paginated_response(shapes.CaseNoteOutput(shown, many=True).data)
@@ -338,12 +331,12 @@ class CaseMemberListView(generics.ListAPIView[CaseMember]):
     @extend_schema(
         summary="Who is in a case",
         tags=TAGS,
-        parameters=[CASE_ID, serializers.PageInput],
+        parameters=[CASE_ID, PageInput],
         responses={200: shapes.CaseMemberOutput(many=True), **refusals(Code.INVALID_FIELD, *ONE)},
         examples=_example("A member", A_MEMBER),
     )
     def get(self, request: Request, public_id: str) -> Response:
-        serializers.read_query(serializers.PageInput, request.query_params)
+        read_query(PageInput, request.query_params)
         members = cases.members_of(cases.take_seat(_user(request), public_id).case)
         shown = self.paginate_queryset(members) or []
         return self.get_paginated_response(shapes.CaseMemberOutput(shown, many=True).data)
@@ -412,13 +405,13 @@ class InvitationListView(generics.ListAPIView[CaseInvitation]):
     queryset = CaseInvitation.objects.none()
 
     def get_queryset(self) -> Any:
-        serializers.read_query(serializers.PageInput, self.request.query_params)
+        read_query(PageInput, self.request.query_params)
         return cases.invitations_to(_user(self.request))
 
     @extend_schema(
         summary="Cases that you are invited to",
         tags=TAGS,
-        parameters=[serializers.PageInput],
+        parameters=[PageInput],
         responses={200: shapes.InvitationToMeOutput(many=True), **refusals(Code.INVALID_FIELD, *ONE)},
         examples=_example("An invitation", AN_INVITATION_TO_ME),
     )
@@ -447,7 +440,10 @@ class InvitationAcceptView(APIView):
         tags=TAGS,
         parameters=[INVITATION_ID],
         request=None,
-        responses={200: shapes.CaseDetailOutput, **refusals(Code.INVALID_FIELD, Code.FORBIDDEN, *ONE)},
+        responses={
+            200: shapes.CaseDetailOutput,
+            **refusals(Code.INVALID_FIELD, Code.FORBIDDEN, Code.CASE_CLOSED, *ONE),
+        },
         examples=_example("Joined", {**A_WHOLE_CASE, "role": "examiner"}),
     )
     def post(self, request: Request, public_id: str) -> Response:

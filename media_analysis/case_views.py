@@ -57,7 +57,8 @@ def _show(
     note_form: NoteForm | None = None,
     invitation_form: InvitationForm | None = None,
 ) -> HttpResponse:
-    entries = Paginator(cases.files_of(seat.case), FILES_PAGE_SIZE).get_page(request.GET.get("page"))
+    # Newest first, as all lists with pages: what was just added is on the first.
+    entries = Paginator(cases.files_of(seat.case).reverse(), FILES_PAGE_SIZE).get_page(request.GET.get("page"))
     files = cases.show_files(list(entries))
     cases.look_at_files(files, actor=request.user)
     wrong = any(form is not None and form.errors for form in (note_form, invitation_form))

@@ -24,7 +24,7 @@ from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from accounts.names import key_of
 from accounts.texts import clean_text
-from media_analysis import custody
+from media_analysis import custody, selectors
 from media_analysis.case_details import FIELDS
 from media_analysis.custody import Event
 from media_analysis.models import (
@@ -76,7 +76,9 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """A file in a case with its latest analysis. Of a deleted one there is only ``line``, and when it was deleted."""
+    """A file in a case with its latest analysis, by :func:`selectors.standing`. Of a deleted one there is only
+    ``line``, and when it was deleted.
+    """
 
     line: CaseMedia
     # Empty of a file behind a link that is not fetched yet.
@@ -161,13 +163,14 @@ def delete_case(seat: Seat) -> None:
         seat.case.delete()
 
 
-def files_of(case: Case) -> QuerySet[CaseMedia]:
-    """In the order in which they came."""
-    analyses = Analysis.objects.order_by("created_at", "id").defer("result", "evidence")
+def files_of(case: Case, *, with_results: bool = False) -> QuerySet[CaseMedia]:
+    """In the order in which they came; `with_results`, everything that was found in them too."""
+    analyses = selectors.standing(Analysis.objects.order_by("created_at", "id"))
+    shown = analyses.select_related("media__owner") if with_results else analyses.defer("result", "evidence")
     return (
         CaseMedia.objects.filter(case=case)
         .select_related("media__owner", "added_by")
-        .prefetch_related(Prefetch("media__analyses", analyses))
+        .prefetch_related(Prefetch("media__analyses", shown))
     )
 
 
@@ -339,9 +342,14 @@ def withdraw_invitation(seat: Seat, public_id: str) -> None:
 
 
 def accept_invitation(user: User, public_id: str) -> Case:
-    """Join. Whoever is a member already keeps their role. Raises ``not_found``, and ``invalid_field`` if it is full."""
+    """Join. Whoever is a member already keeps their role. Raises ``not_found``, ``case_closed``, and ``invalid_field``
+    if it is full.
+    """
     invitation = _invitation_to(user, public_id)
     case = invitation.case
+    if not case.is_open:
+        # The invitation stays: its owner may reopen the case.
+        raise SentinelError(Code.CASE_CLOSED)
     if members_of(case).count() >= MAX_MEMBERS:
         raise _wrong("who", _("This case has %(count)s members, which is as many as it can have."), count=MAX_MEMBERS)
     try:

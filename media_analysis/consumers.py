@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections import Counter
 from contextlib import suppress
@@ -59,6 +60,12 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.accept()
         try:
             analysis, code = await self._find()
+            # Of the watcher, not of the owner of the file: members of a case watch it too.
+            if analysis is not None and self.user is not None:
+                if _open[self.user.pk] >= MOST_EACH:
+                    analysis, code = None, TOO_MANY
+                else:
+                    await _note_look(analysis, self.user, _address_of(self.scope))
         except Error:
             # The page comes again by itself.
             logger.warning("The live view cannot reach the database", exc_info=True)
@@ -66,21 +73,16 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if analysis is None or self.user is None:
             await self.close(code)
             return
-        # Not the owner of the file: members of a case watch it too.
-        user_pk = self.user.pk
-        if _open[user_pk] >= MOST_EACH:
-            await self.close(TOO_MANY)
-            return
-        self.user_pk = user_pk
-        _open[user_pk] += 1
-        await _note_look(analysis, self.user, _address_of(self.scope))
         asked = parse_qs(self.scope["query_string"].decode("latin1"))
         following = asked.get("next", ["0"])[0]
+        # From here on nothing can fail before the socket is closed, which counts it out.
+        self.user_pk = self.user.pk
+        _open[self.user_pk] += 1
         self.watcher = await current_hub().join(
             analysis.pk,
             analysis.public_id,
             has_stream=asked.get("stream", [""])[0],
-            has_events=int(following) if following.isascii() and following.isdigit() else 0,
+            has_events=int(following) if re.fullmatch("[0-9]{1,9}", following) else 0,
         )
         self.task = asyncio.create_task(self._serve(self.watcher))
 

@@ -20,7 +20,7 @@ def log(request: SignedInRequest, public_id: str) -> HttpResponse:
     entries = Paginator(custody.events_of(media.public_id).reverse(), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "media": media,
-        "analysis": media.analyses.order_by("-created_at", "-id").first(),
+        "analysis": selectors.standing(media.analyses.all()).order_by("-created_at", "-id").first(),
         "page": entries,
         "events": custody_words.tell(entries, owner=media.owner, viewer=request.user),
         "is_own": media.owner_id == request.user.pk,

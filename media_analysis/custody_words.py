@@ -110,7 +110,10 @@ def describe(event: CustodyEvent) -> str:
     what = "card" if "card" in details else str(details.get("what", ""))
     text = str(BY_WHAT.get(event.event, {}).get(what, OTHERS[event.event]))
     added = ""
-    if event.event == Event.RECEIVED and details.get("source") in Submission.Source.values:
+    if event.event == Event.ANALYSED and "result_of" in details:
+        # Nobody looked at this one.
+        text, added = _("Given the result of the very same file, examined earlier"), str(details["result_of"])
+    elif event.event == Event.RECEIVED and details.get("source") in Submission.Source.values:
         added = str(Submission.Source(details["source"]).label)
     elif event.event == Event.DOWNLOADED:
         added = dict(settings.LANGUAGES).get(str(details.get("language", "")), "")

@@ -20,7 +20,7 @@ from functools import partial
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.db.models import F, QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -121,29 +121,38 @@ class Sender(threading.Thread):
         try:
             with ThreadPoolExecutor(SENDERS, thread_name_prefix="sender") as pool:
                 while not self._stopped.is_set():
-                    if not self._start_one(pool):
+                    if not self._try_to_start_one(pool):
                         self._stopped.wait(POLL_SECONDS)
         finally:
             # This thread's own connection: nobody else would close it.
             connections.close_all()
 
+    def _try_to_start_one(self, pool: ThreadPoolExecutor) -> bool:
+        """As :meth:`_start_one`, whatever goes wrong: nobody would start this thread again, and all mails would lie."""
+        try:
+            return self._start_one(pool)
+        except Error:
+            # The database may be away for a moment; the next round tries again, on a new connection.
+            logger.exception("The sender could not reach the database")
+            connections.close_all()
+        except Exception:
+            logger.exception("The sender goes on after a round that broke off")
+        return False
+
     def _start_one(self, pool: ThreadPoolExecutor) -> bool:
         """Whether there was something to send, and somebody free to send it."""
         if not self._free.acquire(timeout=POLL_SECONDS):
             return False
-        send = None
+        running = None
         try:
-            send = _claim_any()
-        except DatabaseError:
-            # The database may be away for a moment; the next round tries again, on a new connection.
-            logger.exception("The sender could not reach the database")
-            connections.close_all()
+            if (send := _claim_any()) is not None:
+                running = pool.submit(_send_in_thread, send)
         finally:
-            if send is None:
+            if running is None:
                 self._free.release()
-        if send is not None:
-            pool.submit(_send_in_thread, send).add_done_callback(self._done)
-        return send is not None
+        if running is not None:
+            running.add_done_callback(self._done)
+        return running is not None
 
     def _done(self, future: Future[None]) -> None:
         self._free.release()

@@ -35,18 +35,18 @@ from media_analysis import safe_http, validators, video_sites
 from media_analysis.fetch_proxy import FetchProxy
 from media_analysis.link_addresses import Cut, fence
 from media_analysis.models import LinkSource
-from media_analysis.uploads import StagedFile, clean_name
-from media_analysis.video_sites import LIMITED_RUN, MEMORY_BYTES, Rendition, SiteError, Video
+from media_analysis.uploads import StagedFile, clean_name, name_of
+from media_analysis.video_sites import Rendition, SiteError, Video
 from ml import __version__
 from ml.contracts import MediaInfo, MediaKind
 from ml.media import cut as cutting
+from ml.media.confinement import environment
 
 logger = logging.getLogger(__name__)
 
 Problem = LinkSource.Problem
 
 FOLDER_PREFIX = "link-"
-CUT_SECONDS = 60
 # Beside the file itself, pages and scripts come through the proxy.
 EXTRA_BYTES = 64 * 1024 * 1024
 # A lasting statement of the server about the file; the rest of its headers is about the connection.
@@ -190,7 +190,7 @@ def _from_site(wanted: Wanted, url: str, folder: Path, watch: Watch, note: Note)
         if rendition is None:
             small = any(each.size is None or each.size <= most for each in video.renditions)
             raise SentinelError(Code.FPS_TOO_HIGH if small else Code.FILE_TOO_LARGE)
-        name = clean_name(f"{video.title or video.site}.{rendition.extension or 'mp4'}")
+        name = name_of(f"{video.title or video.site}.{rendition.extension or 'mp4'}")
         origin: dict[str, Any] = {"fetched_with": video_sites.version()}
         if rendition.streamed:
             path = video_sites.download_stream(video, rendition, proxy, folder, watch)
@@ -327,12 +327,17 @@ def _cut_out(wanted: Wanted, path: Path, name: str, watch: Watch) -> tuple[Stage
     part = path.with_name("part.mkv")
     # A little less than a second more: whoever asks for a whole minute gets its last picture too.
     longest = settings.SENTINEL_MAX_DURATION_SECONDS + 0.5
-    limits = [str(MEMORY_BYTES), str(CUT_SECONDS), str(settings.SENTINEL_MAX_UPLOAD_BYTES)]
-    arguments = [str(path), str(part), str(wanted.cut.start), str(wanted.cut.end), str(longest)]
-    command = [sys.executable, "-I", str(LIMITED_RUN), *limits, str(Path(cutting.__file__)), *arguments]
+    most = str(settings.SENTINEL_MAX_UPLOAD_BYTES)
+    files = [str(each.resolve()) for each in (path, part)]
+    command = [sys.executable, "-m", cutting.__name__, *files, str(wanted.cut.start), str(wanted.cut.end)]
     try:
         done = subprocess.run(  # noqa: S603 -- our own program
-            command, cwd=path.parent, env={}, capture_output=True, timeout=max(watch.seconds_left, 1), check=False
+            [*command, str(longest), most],
+            cwd=settings.BASE_DIR,
+            env=environment(),
+            capture_output=True,
+            timeout=max(watch.seconds_left, 1),
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise SiteError(Problem.TOO_SLOW) from error

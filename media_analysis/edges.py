@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -15,6 +14,7 @@ from accounts import limits
 from accounts.answers import answer_error
 from accounts.errors import SentinelError
 from accounts.models import User
+from accounts.signed_in import signed_in
 
 
 class SignedInRequest(HttpRequest):
@@ -41,7 +41,7 @@ def public_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResp
 
 def page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """The same for signed-in users only."""
-    return login_required(public_page(view))
+    return signed_in(public_page(view))
 
 
 def upload_context(user: User) -> dict[str, Any]:

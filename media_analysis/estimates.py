@@ -74,23 +74,22 @@ class Lane:
 def outlooks(pks: Iterable[int], abilities: Iterable[scheduling.Ability]) -> dict[int, Outlook]:
     """The outlook of those of these analyses that wait or run, by their keys; workers with `abilities` live."""
     states = Analysis.Status
-    rows = (
-        Analysis.objects.filter(
-            pk__in=list(pks), status__in=[states.QUEUED, states.RUNNING], media__deleted_at__isnull=True
-        )
-        # Nobody knows when the file of a link comes; it holds up nobody until then.
-        .exclude(lane="")
-        .select_related("media")
-    )
+    rows = Analysis.objects.filter(
+        pk__in=list(pks), status__in=[states.QUEUED, states.RUNNING], media__deleted_at__isnull=True
+    ).select_related("media")
     found, waiting = {}, []
     lanes: dict[str, Lane] = {}
+    able = list(abilities)
     for analysis in rows:
+        if not analysis.lane:
+            # Nobody knows when the file of a link comes; it holds up nobody until then.
+            found[analysis.pk] = Outlook(0, None, served=bool(able))
+            continue
         lane = lanes.get(analysis.lane) or lanes.setdefault(analysis.lane, Lane(analysis.lane))
         if analysis.pk in lane.running:
             found[analysis.pk] = lane.of_running(analysis.pk)
         elif analysis.status == states.QUEUED:
             waiting.append(analysis)
-    able = list(abilities)
     served = [each for each in waiting if any(one.can_do(each.lane, each.wanted_detector) for one in able)]
     before = dict(zip((each.pk for each in waiting), scheduling.waiting_before(waiting), strict=True))
     kinds = {each.pk: Counter[str]() for each in served}

@@ -14,7 +14,7 @@ from functools import partial
 from types import TracebackType
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from accounts.errors import SentinelError, is_disk_full
 from media_analysis import links, live
@@ -148,7 +148,7 @@ class Fetcher(threading.Thread):
         try:
             with ThreadPoolExecutor(settings.SENTINEL_LINK_FETCHERS, thread_name_prefix="fetcher") as pool:
                 while not self._stopped.is_set():
-                    self._fetch_waiting(pool)
+                    self._try_to_fetch(pool)
                     self._stopped.wait(POLL_SECONDS)
         finally:
             connections.close_all()
@@ -156,21 +156,29 @@ class Fetcher(threading.Thread):
     def _takes_more(self) -> bool:
         return not (self._stopped.is_set() or self._draining or self._lacks_room())
 
+    def _try_to_fetch(self, pool: ThreadPoolExecutor) -> None:
+        """One round, whatever goes wrong: nobody would start this thread again, and all links would lie."""
+        try:
+            self._fetch_waiting(pool)
+        except Error:
+            logger.exception("Links could not be read from the database")
+            connections.close_all()
+        except Exception:
+            logger.exception("The fetcher goes on after a round that broke off")
+
     def _fetch_waiting(self, pool: ThreadPoolExecutor) -> None:
         # Only what a thread is free for: what another process could fetch now must not lie here.
-        while not (self._stopped.is_set() or self._draining or self._lacks_room()) and self._free.acquire(
-            blocking=False
-        ):
-            analysis: Analysis | None = None
+        while self._takes_more() and self._free.acquire(blocking=False):
+            running = None
             try:
-                analysis = links.claim_waiting()
-            except DatabaseError:
-                logger.exception("Links could not be read from the database")
-                connections.close_all()
-            if analysis is None:
-                self._free.release()
+                if (analysis := links.claim_waiting()) is not None:
+                    running = pool.submit(_fetch_here, analysis, self._stopped)
+            finally:
+                if running is None:
+                    self._free.release()
+            if running is None:
                 return
-            self._watch(pool.submit(_fetch_here, analysis, self._stopped))
+            self._watch(running)
 
     def _lacks_room(self) -> bool:
         """Whether another file would not find room here: then links are left to other hosts, or wait."""

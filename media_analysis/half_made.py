@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts import limits
 from accounts.models import UsageEntry
 from media_analysis import custody, services
-from media_analysis.models import Analysis, Case, CustodyEvent, Media
+from media_analysis.models import Analysis, Case, CustodyEvent, DeletionReceipt, Media
 from media_analysis.storage import StorageTrouble
 
 logger = logging.getLogger(__name__)
@@ -108,11 +108,15 @@ def _times() -> tuple[datetime, datetime]:
 
 
 def _asked_for(entry: UsageEntry) -> set[str]:
-    """The analyses that the log names for what this user submitted around the time that this was spent."""
-    around = CustodyEvent.objects.filter(
+    """The analyses that the log names for what this user submitted around the time that this was spent, and for what
+    they deleted since: one that failed and was tried again had come long before.
+    """
+    received = CustodyEvent.objects.filter(event=custody.Event.RECEIVED)
+    around = received.filter(
         actor=entry.user.public_id,
-        event=custody.Event.RECEIVED,
         at__gte=entry.created_at - services.UNDER_WAY,
         at__lt=entry.created_at + services.UNDER_WAY,
     )
-    return {str(event.details.get("analysis", "")) for event in around}
+    since = DeletionReceipt.objects.filter(owner=entry.user, deleted_at__gte=entry.created_at - services.UNDER_WAY)
+    deleted = received.filter(media_id__in=list(since.values_list("media_public_id", flat=True)))
+    return {str(event.details.get("analysis", "")) for event in (*around, *deleted)}

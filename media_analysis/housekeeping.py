@@ -18,6 +18,7 @@ from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
 from accounts import mails
+from accounts.outages import is_outage
 from media_analysis import (
     account_deletion,
     deliveries,
@@ -35,7 +36,7 @@ from media_analysis import (
     services,
 )
 from media_analysis.models import Analysis, Media
-from media_analysis.storage import StorageAway, StorageTrouble, media_storage
+from media_analysis.storage import StorageTrouble, media_storage
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +58,7 @@ def sweep_abandoned_files() -> int:
     try left; the pictures of one try count as one. Every host does it: each has disks that no other sees, and of the
     storage, which they share, only some folders are looked at in each round.
     """
-    swept = sweep_incoming() + scratch.sweep()
-    try:
-        swept += _orphaned_pictures.sweep() + _orphaned_originals.sweep()
-    except StorageAway:
-        logger.warning("The storage could not be swept: it is away")
+    swept = sum(map(_attempt, (sweep_incoming, scratch.sweep, _orphaned_pictures.sweep, _orphaned_originals.sweep)))
     if swept:
         logger.warning("Deleted %s abandoned files", swept)
     return swept
@@ -208,19 +205,31 @@ def tidy_up() -> None:
         mails.recover_lost,
         live.discard_finished,
     ):
-        try:
-            step()
-        except StorageTrouble as error:
-            # The others need no storage; this one is done in a later round.
-            logger.warning("%s waits for the storage: %s", step.__name__, error)
+        _attempt(step)
 
 
 def sweep_expired() -> None:
     """Delete what is kept for a time only: resumable uploads, the last words of workers that are gone, and files, where
     the site says so.
     """
-    resumable.sweep_uploads()
-    health.sweep_workers()
-    retention.apply()
+    for step in (resumable.sweep_uploads, health.sweep_workers, retention.apply):
+        _attempt(step)
     if not connection.features.supports_transactions:
-        half_made.repair()
+        _attempt(half_made.repair)
+
+
+def _attempt(step: Callable[[], int]) -> int:
+    """What this step of housekeeping returns; 0 where it broke off, for a later round.
+
+    Neither the other steps nor the worker, with all that it examines, end for one row or file that something is wrong
+    with. Raises :class:`django.db.Error` while the database is away, which concerns them all.
+    """
+    try:
+        return step()
+    except StorageTrouble as error:
+        logger.warning("%s waits for the storage: %s", step.__qualname__, error)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        logger.exception("%s broke off", step.__qualname__)
+    return 0

@@ -1,4 +1,4 @@
-"""Runs a Python module or file with limits: limited_run.py MEMORY SECONDS FILE_BYTES MODULE_OR_FILE [ARGUMENT…]
+"""Runs a Python module with limits: limited_run.py MEMORY SECONDS FILE_BYTES MODULE [ARGUMENT…]
 
 A program of its own, started with ``python -I``: it takes nothing from the environment, the folder or the user that
 it is started by, imports nothing of the site, and ends with the process that started it, however that ends.
@@ -45,14 +45,11 @@ def die_with_parent() -> None:
 
 def main() -> None:
     memory, seconds, file_bytes = (int(each) for each in sys.argv[1:4])
-    target = sys.argv[4]
+    module = sys.argv[4]
     die_with_parent()
     limit(memory, seconds, file_bytes)
-    sys.argv = [target, *sys.argv[5:]]
-    if target.endswith(".py"):
-        runpy.run_path(target, run_name="__main__")
-    else:
-        runpy.run_module(target, run_name="__main__", alter_sys=True)
+    sys.argv = [module, *sys.argv[5:]]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -34,7 +35,7 @@ from media_analysis.link_addresses import Cut, fence, key_of, provisional_name
 from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
 from media_analysis.storage import media_storage
-from media_analysis.uploads import StagedFile, clean_name
+from media_analysis.uploads import StagedFile, name_of
 from ml.contracts import MediaInfo
 
 logger = logging.getLogger(__name__)
@@ -63,16 +64,16 @@ def submit_link(
     cut: Cut | None = None,
     claims: Mapping[str, str] | None = None,
     kind: Media.Kind | None = None,
-) -> Analysis:
+) -> tuple[Analysis, bool]:
     """Accept the video or photo at a link for examination: the one way in for links.
 
     `cut` is the part of a video to examine. `claims` are what the caller knows of the origin (``post_url``,
     ``author``, ``posted_at``, ``title``), kept as that. With `kind`, only a file of that kind will do. The rest is as
     in :func:`media_analysis.services.submit_media`.
 
-    The answer is at once an analysis that survives whatever is killed. Its file is fetched later; if there is none to
-    be had, it fails and what was spent is given back. What the same owner has had examined by this link before, or is
-    having, is the answer without anything spent: see :func:`find_earlier`.
+    Returns at once an analysis that survives whatever is killed, and whether this call made it. Its file is fetched
+    later; if there is none to be had, it fails and what was spent is given back. What the same owner has had examined
+    by this link before, or is having, is the answer without anything spent: see :func:`find_earlier`.
 
     Raises ``link_not_supported`` for an address that is not asked, ``invalid_field`` for an impossible cut,
     ``rate_limited``, ``idempotency_key_reused``, or ``unavailable`` while another request under the key may be at work.
@@ -80,7 +81,7 @@ def submit_link(
     link = read_link(url, cut)
     if earlier := _submitted_before(owner, idempotency_key, link) or find_earlier(owner, url, cut, kind):
         _note_again(earlier, owner, source, idempotency_key, case_details)
-        return earlier
+        return earlier, False
     if not limits.remaining(owner):
         raise services.daily_limit_reached(owner)
     parts = {"cut_start": cut.start, "cut_end": cut.end} if cut else {}
@@ -89,14 +90,14 @@ def submit_link(
     # Without a turn where what took it is no answer: broken off, failed by now, or another account's.
     for turn in (_turn_of(owner, link, kind), None):
         try:
-            return _accept(LinkSource(**origin, turn=turn, claims=_clean_claims(claims or {})), **asked)
+            return _accept(LinkSource(**origin, turn=turn, claims=_clean_claims(claims or {})), **asked), True
         except (IntegrityError, limits.DailyLimitReached) as error:
             # Of two that came at the same time, the second gets what the first made.
             if turn and (faster := LinkSource.objects.filter(turn=turn).select_related("media").first()):
                 services.first_analysis(faster.media)
             if earlier := _submitted_before(owner, idempotency_key, link) or find_earlier(owner, url, cut, kind):
                 _note_again(earlier, owner, source, idempotency_key, case_details)
-                return earlier
+                return earlier, False
             if isinstance(error, limits.DailyLimitReached):
                 raise services.daily_limit_reached(owner) from error
     # It was not the turn that is taken, but the key, by a file that is being deleted just now.
@@ -180,7 +181,7 @@ def find_earlier(owner: User, url: str, cut: Cut | None = None, kind: Media.Kind
     """
     key = read_link(url, cut).key
     files = Media.objects.filter(Q(link__key=key) | Q(link__canonical_key=key), owner=owner, deleted_at__isnull=True)
-    analyses = Analysis.objects.select_related("media").filter(
+    analyses = selectors.standing(Analysis.objects.select_related("media")).filter(
         media__in=selectors.read_keys(files),
         status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING, Analysis.Status.DONE],
     )
@@ -242,7 +243,7 @@ def note_origin(analysis: Analysis, *, name: str = "", **origin: Any) -> None:
         origin["canonical_key"] = key_of(url, cut_of(analysis.media.link))
     LinkSource.objects.filter(media_id=analysis.media_id).update(**origin)
     if name:
-        Media.objects.filter(pk=analysis.media_id, file="").update(original_name=clean_name(name))
+        Media.objects.filter(pk=analysis.media_id, file="").update(original_name=name_of(name))
 
 
 class Lost(Exception):
@@ -255,6 +256,9 @@ def finish_fetch(analysis: Analysis, staged: StagedFile, info: MediaInfo, **orig
     ``origin`` is as in :func:`note_origin`, with ``fetched_at``. Raises :class:`Lost`; then nothing is kept.
     """
     media = analysis.media
+    # Who was taken for lost and is late must not touch what the next try has kept.
+    if not report_progress(analysis):
+        raise Lost
     # What an earlier try that was killed in between may have left.
     services.discard_stored(media)
     name = services.store_file(staged, media.public_id)
@@ -283,15 +287,15 @@ def finish_fetch(analysis: Analysis, staged: StagedFile, info: MediaInfo, **orig
             # Last, so that nobody examines a file before all of it is written down.
             _hand_over(analysis)
     except BaseException:
-        # Where transactions mean nothing: not if the row names it.
-        if not Media.objects.filter(pk=media.pk, file=name).exists():
+        if not Media.objects.filter(pk=media.pk).exists():
             media_storage().remove_folder(f"media/{media.public_id}")
+        # Where transactions mean nothing: not if the row names it. What else is there, another try may have kept.
+        elif not Media.objects.filter(pk=media.pk, file=name).exists():
+            default_storage.delete(name)
         raise
     media.refresh_from_db()
     if (earlier := _same_bytes(media)) is None or not services.adopt_result(analysis, earlier):
         services.enqueue(analysis)
-        return
-    LinkSource.objects.filter(media=media).update(same_as=earlier.public_id, same_as_at=earlier.finished_at)
 
 
 def fail_fetch(analysis: Analysis, code: Code, problem: str = "") -> bool:
@@ -313,8 +317,8 @@ def fail_fetch(analysis: Analysis, code: Code, problem: str = "") -> bool:
                 error=str(code),
                 problem=problem,
             )
+            limits.give_back(analysis.public_id)
     if failed:
-        limits.give_back(analysis.public_id)
         analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
     return bool(failed)
 
@@ -358,6 +362,11 @@ def _owned(analysis: Analysis) -> QuerySet[Analysis]:
 
 def hand_over(analysis: Analysis) -> None:
     """Have a file examined that is here already: of a try that was killed after it had kept it. Raises Lost."""
+    media = analysis.media
+    # It was killed where transactions mean nothing, and maybe before the log.
+    custody.make_up(
+        media.public_id, custody.Event.HASHED, key="sha256", sha256=media.sha256, md5=media.md5, size=media.size
+    )
     _hand_over(analysis)
     services.enqueue(analysis)
 

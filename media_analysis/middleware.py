@@ -3,13 +3,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.utils.translation import gettext_lazy as _
 
 from accounts.addresses import address_of
 from accounts.answers import answer_error
 from accounts.errors import Code, SentinelError, is_disk_full
 from media_analysis import custody
+from media_analysis.signals import submission_judged
 from media_analysis.storage import StorageFull, StorageTrouble
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,26 @@ class OversizedBodyMiddleware:
             text = None if oversized == "file" else _("The request is too large.")
             return answer_error(request, SentinelError(Code.FILE_TOO_LARGE, text=text))
         if getattr(request, "scope", {}).get(REFUSED_FLAG) == Code.STORAGE_FULL:
+            # No way in hears of it. Robust: whoever counts must not be in the way.
+            refusal = {"source": "", "kind": "file", "result": str(Code.STORAGE_FULL)}
+            submission_judged.send_robust(sender=type(self), **refusal)
             return answer_error(request, StorageFull())
         return self.get_response(request)
+
+
+class RefusedMethodMiddleware:
+    """Answers who opens an address that takes forms only, as from the list of pages visited, with a page and not with
+    nothing at all.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if isinstance(response, HttpResponseNotAllowed) and request.method == "GET":
+            return answer_error(request, SentinelError(Code.METHOD_NOT_ALLOWED, headers={"Allow": response["Allow"]}))
+        return response
 
 
 class StorageTroubleMiddleware:

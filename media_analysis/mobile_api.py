@@ -150,7 +150,7 @@ class ClassifyView(MobileView):
         owner, case = user_asked_for(request, asked), filled(asked)
         link = asked.get("youtubeLink") or asked.get("url")
         if link and VIDEO.value not in request.FILES:
-            analysis = submit_link(
+            analysis, _is_new = submit_link(
                 owner=owner,
                 source=Submission.Source.API,
                 url=link,
@@ -187,8 +187,8 @@ class HistoryView(MobileView):
     )
     def post(self, request: Request) -> Response:
         user = user_asked_for(request, _valid(serializers.UserInput, request.data))
-        history = mobile_selectors.history(user)
-        custody.look(mobile_selectors.finished_results(user), actor=user, what=custody.What.APP_LIST)
+        history, results = mobile_selectors.history(user)
+        custody.look(results, actor=user, what=custody.What.APP_LIST)
         return Response({"code": 200, "message": "User found", **history})
 
 

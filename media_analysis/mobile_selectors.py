@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import models
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts import limits
@@ -19,27 +20,23 @@ from accounts.errors import Code, SentinelError
 from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.models import User
 from media_analysis import evidence, selectors
-from media_analysis.models import Analysis, Feedback, Media
+from media_analysis.models import Analysis, Feedback, Media, Submission
 
 IMAGE_FILE = re.compile(rf"image-({PUBLIC_ID_PATTERN})\.jpg")
 # By FFmpeg's name of the container, which the probe stores; what is not listed is its own suffix.
 SUFFIXES = {"matroska": "mkv", "mpegts": "ts", "mpegvideo": "mpg", "mpeg": "mpg", "asf": "wmv"}
 NOT_FOUND = {Media.Kind.VIDEO: Code.VIDEO_NOT_FOUND, Media.Kind.IMAGE: Code.IMAGE_NOT_FOUND}
-NOT_YOURS = {
-    # The first is part of the published API.
-    Media.Kind.VIDEO: _("Video doesn't belong to the user"),
+NOT_YOURS: dict[Media.Kind, Promise | str] = {
+    # The contract has the first word for word: it is the same in every language.
+    Media.Kind.VIDEO: "Video doesn't belong to the user",
     Media.Kind.IMAGE: _("Image doesn't belong to the user"),
 }
 # A certainty that no detector has is never told.
 MOST_CERTAIN = 99.9
-# While a file is examined again, and if that fails, the result that it has stands.
-NOT_PUBLISHED = {
-    "priority": Analysis.Priority.AGAIN,
-    "status__in": [Analysis.Status.QUEUED, Analysis.Status.RUNNING, Analysis.Status.FAILED],
-}
 CHUNK_ROWS = 1000
 
 ANALYSIS_COLUMNS = (
+    "public_id",
     "status",
     "outcome",
     "reason",
@@ -95,7 +92,7 @@ def get_media(user: User, public_id: str, kind: Media.Kind) -> Media:
 
 def latest_analysis(media: Media) -> Analysis:
     """The analysis that the published answers are about. Raises ``video_not_found`` or ``image_not_found``."""
-    analysis = media.analyses.exclude(**NOT_PUBLISHED).order_by("-created_at", "-id").first()
+    analysis = selectors.standing(media.analyses.all()).order_by("-created_at", "-id").first()
     if analysis is None:
         raise SentinelError(NOT_FOUND[Media.Kind(media.kind)])
     return analysis
@@ -125,10 +122,11 @@ def id_in_image_file(name: str) -> str:
     return match.group(1)
 
 
-def history(user: User) -> dict[str, Any]:
-    """Everything of `user`, oldest first, as the published answer has it: three queries however much there is.
+def history(user: User) -> tuple[dict[str, Any], dict[str, str]]:
+    """Everything of `user`, oldest first, as the published answer has it: four queries however much there is.
 
-    `vid` and `img` say what the user said of each file, `vdata` and `idata` what was found, in the same order.
+    `vid` and `img` say what the user said of each file, `vdata` and `idata` what was found, in the same order. Beside
+    the answer: of each file whose result it shows, by its public id, the public id of the analysis.
     """
     opinions = {
         analysis: f"{opinion}: {comment}" if comment else opinion
@@ -136,26 +134,29 @@ def history(user: User) -> dict[str, Any]:
             given_by=user, analysis__media__owner=user
         ).values_list("analysis_id", "opinion", "comment")
     }
+    tweets = _tweets(user)
     rows = (
-        Analysis.objects.filter(selectors.of_own_files(user))
-        .exclude(**NOT_PUBLISHED)
+        selectors.standing(Analysis.objects.filter(selectors.of_own_files(user)))
         # Of several analyses of one file the latest comes last, and stays.
         .order_by("media__created_at", "media_id", "created_at", "id")
         .values("id", "media_id", *ANALYSIS_COLUMNS, *(f"media__{name}" for name in MEDIA_COLUMNS))
     )
     said: dict[str, dict[int, dict[str, str]]] = {kind: {} for kind in Media.Kind.values}
     found: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in Media.Kind.values}
+    shown: dict[str, str] = {}
     for row in rows.iterator(chunk_size=CHUNK_ROWS):
         kind, key = row["media__kind"], row["media_id"]
         said[kind][key] = {
             "feedback": opinions.get(row["id"], ""),
-            # The file came without a tweet.
-            "tweetId": "",
+            "tweetId": tweets.get(key, ""),
             "_id": row["media__public_id"],
         }
         found[kind][key] = _found(row)
+        shown.pop(row["media__public_id"], None)
+        if row["status"] in {Analysis.Status.DONE, Analysis.Status.FAILED}:
+            shown[row["media__public_id"]] = row["public_id"]
     videos, images = Media.Kind.VIDEO, Media.Kind.IMAGE
-    return {
+    answer = {
         "data": {
             "id": user.public_id,
             "vid": list(said[videos].values()),
@@ -165,14 +166,16 @@ def history(user: User) -> dict[str, Any]:
         "vdata": list(found[videos].values()),
         "idata": list(found[images].values()),
     }
+    return answer, shown
 
 
-def finished_results(user: User) -> dict[str, str]:
-    """Of each file whose result the history shows, by its public id, the public id of the analysis."""
-    finished = Analysis.objects.filter(
-        selectors.of_own_files(user), status__in=[Analysis.Status.DONE, Analysis.Status.FAILED]
+def _tweets(user: User) -> dict[int, str]:
+    """Of each file of `user` that the bot handed in, by its key: the number of the tweet, the first of several."""
+    asked = Submission.objects.filter(
+        submitted_by=user, source=Submission.Source.BOT, idempotency_key__startswith=Submission.TWEET_KEY
     )
-    return dict(finished.order_by("created_at", "id").values_list("media__public_id", "public_id"))
+    keys = asked.order_by("-created_at", "-pk").values_list("media_id", "idempotency_key")
+    return {media_id: str(key).removeprefix(Submission.TWEET_KEY) for media_id, key in keys}
 
 
 def _found(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from accounts.schema import ALWAYS, refusals
 from accounts.times import RowSerializer, UtcField
 from media_analysis import notifications
 from media_analysis.models import Notification
-from media_analysis.serializers import NotificationFilterInput, read_query
+from media_analysis.query_serializers import NotificationFilterInput, read_query
 
 # So many are shown at once when several examinations end together.
 NEWEST = 3

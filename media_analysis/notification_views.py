@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from media_analysis import notifications
 from media_analysis.edges import SignedInRequest, page, upload_context
-from media_analysis.forms import NotificationPreferencesForm
+from media_analysis.forms import CaseDetailsForm, IntoCaseForm, NotificationPreferencesForm
 from media_analysis.link_forms import LinkForm
 
 PAGE_SIZE = 20
@@ -81,5 +81,10 @@ def share(request: HttpRequest) -> HttpResponseBase:
 
 @page
 def _shared(request: SignedInRequest) -> HttpResponse:
-    context = {**upload_context(request.user), "link_form": LinkForm(initial=request.GET.dict())}
+    context = {
+        **upload_context(request.user),
+        "link_form": LinkForm(initial=request.GET.dict()),
+        "case_form": CaseDetailsForm(),
+        "into_form": IntoCaseForm(user=request.user, chosen=""),
+    }
     return render(request, "media_analysis/share.html", context)

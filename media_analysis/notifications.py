@@ -31,8 +31,12 @@ def on_analysis_finished(sender: object, *, pk: int, **kwargs: Any) -> None:
 
 
 def announce(pk: int) -> Notification | None:
-    """Write down who is to be told that this analysis ended. None if it did not, or nobody is there to be told."""
-    analysis = _announceable().filter(pk=pk).first()
+    """Write down who is to be told that this analysis ended.
+
+    None if it did not, if nobody is there to be told, and where that is done: also of one that examines a file again,
+    which is born so.
+    """
+    analysis = _announceable().filter(pk=pk, announced_at__isnull=True).first()
     if analysis is None or analysis.finished_at is None:
         return None
     owner = analysis.media.owner

@@ -8,7 +8,7 @@ case that it is in is open: what the police work with is not for a clock to take
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from media_analysis import notifications, services
+from media_analysis import notifications, selectors, services
 from media_analysis.models import Analysis, Case, CaseMedia, Media, Notification
 
 logger = logging.getLogger(__name__)
@@ -52,20 +52,22 @@ def apply() -> int:
     now, gone = timezone.now(), 0
     for chunk in _in_chunks(_soon_due(now)):
         spared, told = _in_open_cases(chunk), _told(chunk)
+        # When the case is closed, their owners are told anew.
+        _withdraw(spared)
         for media in chunk:
             if media.pk in spared:
-                # When the case is closed, its owner is told anew.
-                _withdraw(media)
-            elif media.pk not in told:
+                continue
+            if media.pk not in told:
                 _tell(media)
             elif (
                 _due(media) <= now
                 and told[media.pk].created_at + _notice() <= now
                 and gone < MOST_AT_ONCE
                 and not media.analyses.filter(status__in=UNFINISHED).exists()
+                # Asked again: those before it took their time, and somebody may have put it into a case.
+                and not _in_open_cases([media])
             ):
-                services.delete_media(media, rule=RULE)
-                gone += 1
+                gone += _delete(media)
     if gone:
         logger.info("Deleted %s files after %s days", gone, settings.SENTINEL_RETENTION_DAYS)
     return gone
@@ -115,10 +117,21 @@ def _told(files: Iterable[Media]) -> dict[int, Notification]:
 
 
 def _tell(media: Media) -> None:
-    analysis = media.analyses.order_by("-created_at").first()
+    analysis = selectors.standing(media.analyses.all()).order_by("-created_at").first()
     if analysis is not None:
         notifications.announce_deletion(analysis, _due(media))
 
 
-def _withdraw(media: Media) -> None:
-    Notification.objects.filter(kind=Notification.Kind.EXPIRING, analysis__media=media).delete()
+def _withdraw(keys: Collection[int]) -> None:
+    if keys:
+        Notification.objects.filter(kind=Notification.Kind.EXPIRING, analysis__media__in=keys).delete()
+
+
+def _delete(media: Media) -> bool:
+    try:
+        services.delete_media(media, rule=RULE)
+    except OSError:
+        # It is hidden, and tried again: one that cannot be removed here keeps no other.
+        logger.exception("Media %s could not be deleted after its time", media.public_id)
+        return False
+    return True

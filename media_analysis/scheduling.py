@@ -53,7 +53,8 @@ class Ability:
         return [(lane, wanted) for lane in self.lanes for wanted in ("", self.detector)]
 
     def can_do(self, lane: str, wanted: str) -> bool:
-        return (lane, wanted) in self.queues
+        # What is in no lane yet waits for the file at its link, which any worker fetches.
+        return not lane or (lane, wanted) in self.queues
 
 
 def own_ability() -> Ability:
@@ -205,7 +206,9 @@ def position(analysis: Analysis) -> int:
 def _priority(owner: User, source: str) -> Analysis.Priority:
     if source in NOBODY_WATCHES:
         return Analysis.Priority.BATCH
-    waiting = Analysis.objects.filter(requester=owner, status=Analysis.Status.QUEUED)
+    # Not what is examined again, which nobody has sent now.
+    sent = [Analysis.Priority.PERSON, Analysis.Priority.BATCH]
+    waiting = Analysis.objects.filter(requester=owner, status=Analysis.Status.QUEUED, priority__in=sent)
     many = len(waiting.values_list("pk")[:BATCH_FROM]) == BATCH_FROM
     return Analysis.Priority.BATCH if many else Analysis.Priority.PERSON
 

@@ -7,6 +7,8 @@ through the selectors with "own" in their names.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import connection
@@ -15,6 +17,7 @@ from django.utils import timezone
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
+from accounts.texts import spellings_of
 from media_analysis.models import Analysis, CaseMedia, DeletionReceipt, Feedback, Media
 
 
@@ -36,6 +39,14 @@ def own_analyses(user: User) -> QuerySet[Analysis]:
     seen = Analysis.objects.filter(of_own_files(user)).select_related("media__link").defer("result", "evidence")
     # By the file's time, which an index holds for each owner: the analysis's own would mean sorting all of theirs.
     return seen.order_by("-media__created_at", "-media_id", "-id")
+
+
+def standing(analyses: QuerySet[Analysis]) -> QuerySet[Analysis]:
+    """Without those by which a file is examined again, as long as there is no result: until then, and if that fails,
+    the result that the file has stands.
+    """
+    unfinished = [Analysis.Status.QUEUED, Analysis.Status.RUNNING, Analysis.Status.FAILED]
+    return analyses.exclude(priority=Analysis.Priority.AGAIN, status__in=unfinished)
 
 
 def of_own_files(user: User) -> Q:
@@ -109,7 +120,8 @@ def filter_analyses(
     elif state in Analysis.Outcome.values:
         analyses = analyses.filter(status__iexact=Analysis.Status.DONE, outcome=state)
     if name:
-        analyses = analyses.filter(media__original_name__icontains=name)
+        named = (Q(media__original_name__icontains=spelling) for spelling in sorted(spellings_of(name)))
+        analyses = analyses.filter(reduce(or_, named))
     if kind:
         analyses = analyses.filter(media__kind=kind)
     if created_after is not None:

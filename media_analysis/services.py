@@ -25,7 +25,7 @@ from accounts.ids import new_public_id
 from accounts.models import User
 from accounts.outages import insist, is_outage
 from media_analysis import custody, evidence, health, queue_messages, scheduling, validators
-from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, Media, Submission
+from media_analysis.models import Analysis, CaseDetails, DeletionReceipt, LinkSource, Media, Submission
 from media_analysis.signals import analysis_finished, tells_judgement
 from media_analysis.storage import StorageAway, media_storage
 from media_analysis.uploads import StagedFile
@@ -328,29 +328,34 @@ def _write_result(analysis: Analysis, result: dict[str, Any], names: list[str]) 
 def adopt_result(analysis: Analysis, earlier: Analysis) -> bool:
     """Give a waiting analysis the result that the same bytes had before, with copies of its pictures.
 
-    It costs nothing. False if the analysis does not wait any more.
+    It costs nothing, and what is known of its link says whose result it is. False if the analysis does not wait any
+    more.
     """
     copied = Analysis(public_id=analysis.public_id, claim_token=new_public_id())
     names = evidence.copy(earlier, copied)
-    adopted = Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.QUEUED).update(
-        status=Analysis.Status.DONE,
-        stage="",
-        progress=100,
-        evidence=names,
-        finished_at=clock.now(),
-        **{name: getattr(earlier, name) for name in RESULT_FIELDS},
-    )
+    with transaction.atomic():
+        adopted = Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.QUEUED).update(
+            status=Analysis.Status.DONE,
+            stage="",
+            progress=100,
+            evidence=names,
+            finished_at=clock.now(),
+            **{name: getattr(earlier, name) for name in RESULT_FIELDS},
+        )
+        if adopted:
+            custody.record(
+                analysis.media.public_id,
+                custody.Event.ANALYSED,
+                analysis=analysis.public_id,
+                outcome=earlier.outcome,
+                result_of=earlier.public_id,
+            )
+            link = LinkSource.objects.filter(media_id=analysis.media_id)
+            link.update(same_as=earlier.public_id, same_as_at=earlier.examined_at)
+            limits.give_back(analysis.public_id)
     if not adopted:
         evidence.discard_try(copied)
         return False
-    limits.give_back(analysis.public_id)
-    custody.record(
-        analysis.media.public_id,
-        custody.Event.ANALYSED,
-        analysis=analysis.public_id,
-        outcome=earlier.outcome,
-        result_of=earlier.public_id,
-    )
     analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
     return True
 
@@ -367,8 +372,8 @@ def fail_analysis(analysis: Analysis, code: Code) -> bool:
         )
         if failed:
             custody.record(analysis.media.public_id, custody.Event.FAILED, analysis=analysis.public_id, error=str(code))
-    if failed and code in OUR_FAULT:
-        limits.give_back(analysis.public_id)
+        if failed and code in OUR_FAULT:
+            limits.give_back(analysis.public_id)
     if failed:
         analysis_finished.send_robust(sender=Analysis, pk=analysis.pk)
     return bool(failed)
@@ -403,14 +408,21 @@ def retry_analysis(analysis: Analysis) -> bool:
     """Queue a failed analysis again, with all its tries. False if it is not failed (any more).
 
     One whose file could not be fetched is fetched again first. It costs one of today's classifications only if its
-    failure had given that back. Raises ``rate_limited``.
+    failure had given that back; what examines a file again costs nothing, and goes on doing so when nobody else waits.
+    Raises ``rate_limited``.
     """
+    if not Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.FAILED).exists():
+        # A click on a page from before costs nothing, also where what it is about had cost nothing.
+        return False
     has_file, owner = bool(analysis.media.file), analysis.media.owner
+    again = Analysis.Priority.AGAIN if analysis.priority == Analysis.Priority.AGAIN else None
     try:
-        limits.spend(owner, analysis.public_id)
+        if again is None:
+            limits.spend(owner, analysis.public_id)
     except limits.DailyLimitReached as error:
         raise daily_limit_reached(owner) from error
-    waiting = scheduling.place(owner, detector=scheduling.still_offered(analysis.wanted_detector))
+    detector = scheduling.still_offered(analysis.wanted_detector)
+    waiting = scheduling.place(owner, detector=detector, priority=again)
     queued = Analysis.objects.filter(pk=analysis.pk, status=Analysis.Status.FAILED).update(
         status=Analysis.Status.QUEUED,
         stage="" if has_file else Analysis.Stage.FETCHING,
@@ -503,7 +515,11 @@ def complete_deletions() -> int:
     before = timezone.now() - INTERRUPTED_AFTER
     interrupted = list(Media.objects.filter(deleted_at__lt=before))
     for media in interrupted:
-        delete_media(media)
+        try:
+            delete_media(media)
+        except OSError:
+            # A folder that cannot be removed here keeps no other file from being deleted.
+            logger.exception("What is left of media %s could not be removed", media.public_id)
     return len(interrupted) - Media.objects.filter(pk__in=[media.pk for media in interrupted]).count()
 
 

@@ -21,7 +21,8 @@ analysis_finished = Signal()
 worker_starts = Signal()
 
 # Sent with `source` (a value of Submission.Source), `kind` ("file" or "link") and `result` ("accepted" or the error
-# code) after somebody handed something in, in the process that took or refused it.
+# code) after somebody handed something in, in the process that took or refused it. `source` is empty for a file that
+# was refused unread.
 submission_judged = Signal()
 
 

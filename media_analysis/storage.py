@@ -6,6 +6,7 @@ goes through :func:`media_storage` or Django's `default_storage`, which are the 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -19,6 +20,8 @@ from accounts.errors import Code, SentinelError, is_disk_full
 
 # What a client is told to wait.
 RETRY_SECONDS = 60
+# A folder that others still write into is emptied so often before that is an error.
+REMOVE_TRIES = 5
 
 
 class StorageTrouble(SentinelError):
@@ -97,6 +100,9 @@ class FolderStorage(FileSystemStorage):
             raise
 
     def put_file(self, name: str, path: Path, sha256: str) -> str:
+        # It is moved with its time, and what is old and has no row is swept. One that came in pieces may have been
+        # whole for hours, and its row is written only now.
+        os.utime(path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
             # A File with a temporary_file_path is moved, not copied.
@@ -122,7 +128,15 @@ class FolderStorage(FileSystemStorage):
             if not issubclass(raised[0], FileNotFoundError):
                 raise raised[1]
 
-        shutil.rmtree(self.path(folder), onerror=already_gone)
+        for left in reversed(range(REMOVE_TRIES)):
+            try:
+                shutil.rmtree(self.path(folder), onerror=already_gone)
+            except OSError as error:
+                # A worker that has not heard yet that its file is deleted has just put another picture there.
+                if error.errno != errno.ENOTEMPTY or not left:
+                    raise
+            else:
+                return
 
 
 class _Movable(File):  # type: ignore[type-arg]

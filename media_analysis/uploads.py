@@ -15,6 +15,7 @@ from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
 from accounts.errors import Code, SentinelError, is_disk_full
+from accounts.texts import JOINERS
 from media_analysis.storage import StorageFull
 
 logger = logging.getLogger(__name__)
@@ -120,8 +121,14 @@ def stage_upload(upload: Any) -> StagedFile:
 def clean_name(name: str) -> str:
     """A name fit to be shown: no folders, no control or direction-changing characters, at most 255 characters.
 
-    It is only ever displayed; files are stored under names made here.
+    The joiners stay, without which words of some Indian scripts are spelled wrongly. It is only ever displayed; files
+    are stored under names made here.
     """
     base = os.path.basename(name.replace("\\", "/"))
-    visible = "".join(character for character in base if character.isprintable())
-    return visible[:MAX_NAME_LENGTH] or "file"
+    visible = "".join(character for character in base if character.isprintable() or character in JOINERS)
+    return visible.strip(JOINERS)[:MAX_NAME_LENGTH] or "file"
+
+
+def name_of(title: str) -> str:
+    """The title that a video has on its site as the name of a file: a slash in it parts no folders."""
+    return clean_name(title.replace("/", "-").replace("\\", "-"))

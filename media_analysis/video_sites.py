@@ -236,7 +236,11 @@ def _run(
     runtime = shutil.which("deno", path=str(Path(sys.executable).parent)) or shutil.which("deno")
     engine = ["--no-js-runtimes", *(["--js-runtimes", f"deno:{runtime}"] if runtime else [])]
     limits = [str(MEMORY_BYTES), str(PROCESSOR_SECONDS), str(settings.SENTINEL_LINK_MAX_BYTES)]
-    command = [sys.executable, "-I", str(LIMITED_RUN), *limits, "yt_dlp", "--proxy", proxy.url, *engine, *arguments]
+    # Everybody on this machine can read a command, with the proxy's password in it; the folder is ours alone.
+    way_out = folder / "proxy.conf"
+    way_out.write_text(f"--proxy {proxy.url}\n", encoding="utf-8")
+    command = [sys.executable, "-I", str(LIMITED_RUN), *limits, "yt_dlp", "--config-locations", str(way_out)]
+    command += [*engine, *arguments]
     complaints = folder / "complaints.txt"
     with complaints.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 -- our own program, the link only after "--"

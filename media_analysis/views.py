@@ -26,7 +26,7 @@ from django.views.defaults import permission_denied as default_permission_denied
 
 from accounts import correlation
 from accounts.answers import answer_error, is_api
-from accounts.errors import Code, SentinelError
+from accounts.errors import PAGE_OUTDATED, Code, SentinelError
 from accounts.outages import answer_outage, is_outage
 from media_analysis import cases, custody, evidence, links, live, model_cards, selectors, services, streaming
 from media_analysis import feedback as feedback_service
@@ -64,7 +64,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     if is_api(request.path):
-        return answer_error(request, SentinelError(Code.FORBIDDEN))
+        return answer_error(request, SentinelError(Code.FORBIDDEN, text=PAGE_OUTDATED))
     return default_csrf_failure(request, reason)
 
 
@@ -132,9 +132,8 @@ def _submit(request: SignedInRequest, link_form: LinkForm, case: dict[str, Any])
     if not link:
         staged = stage_upload(request.FILES.get("file"))
         return services.submit_media(owner=user, source=source, staged=staged, case_details=case)
-    earlier = links.find_earlier(user, link, link_form.cut)
-    analysis = links.submit_link(owner=user, source=source, url=link, cut=link_form.cut, case_details=case)
-    if analysis != earlier:
+    analysis, is_new = links.submit_link(owner=user, source=source, url=link, cut=link_form.cut, case_details=case)
+    if is_new:
         return analysis
     if analysis.finished_at:
         text = _("You had this link examined already, on %(date)s: here is that result. It cost nothing.")
@@ -156,7 +155,7 @@ def history(request: SignedInRequest) -> HttpResponse:
         "form": form,
         "filtered": bool(chosen["state"] or chosen["name"]),
         "page": Paginator(analyses, PAGE_SIZE).get_page(request.GET.get("page")),
-        "receipts": selectors.receipts_of(request.user)[:PAGE_SIZE],
+        "receipts": Paginator(selectors.receipts_of(request.user), PAGE_SIZE).get_page(request.GET.get("receipts")),
     }
     return render(request, "media_analysis/history.html", context)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -129,6 +130,15 @@ class Analysis(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.status in {self.Status.DONE, self.Status.FAILED}
+
+    @property
+    def examined_at(self) -> datetime | None:
+        """When the file was really looked at: of a result that its very same bytes had had before, when that was."""
+        link = getattr(self.media, "link", None)
+        if link is not None and link.same_as_at and self.started_at is None:
+            earlier: datetime = link.same_as_at
+            return earlier
+        return self.finished_at
 
     @property
     def real_to_fake_ratio(self) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
@@ -53,6 +55,18 @@ class Media(models.Model):
     def __str__(self) -> str:
         return f"{self.original_name} ({self.public_id})"
 
+    @property
+    def arrived_at(self) -> datetime:
+        """When its bytes came: of a link, when that was fetched, which may be days after it was given."""
+        link = getattr(self, "link", None)
+        return (link.fetched_at if link else None) or self.created_at
+
+    @property
+    def is_cut_out(self) -> bool:
+        """Whether it is a part that was cut out of what was fetched, so that its bytes are nobody else's."""
+        link = getattr(self, "link", None)
+        return link is not None and link.cut_from is not None
+
 
 class Submission(models.Model):
     """Who asked for a file to be examined, when, and which way it came."""
@@ -63,6 +77,9 @@ class Submission(models.Model):
         LINK = "link", _("link")
         BOT = "bot", _("bot")
         COMMAND = "command", _("command line")
+
+    # Before the number of a tweet it is the key of what the bot hands in.
+    TWEET_KEY = "tweet:"
 
     public_id = PublicIdField()
     media = models.ForeignKey(Media, models.CASCADE, related_name="submissions", verbose_name=_("media file"))

@@ -153,6 +153,19 @@ def test_who_has_to_be_logged_in_may_be_answered_401() -> None:
     assert without == []
 
 
+def test_what_a_session_changes_may_be_answered_403() -> None:
+    """Without its CSRF token. Members of a case may look at what only the owner of a file may do."""
+    without = [
+        f"{method} {path}"
+        for method, path, operation in operations()
+        if method not in {"get", "head"}
+        and any("session" in way for way in operation.get("security", []))
+        and "403" not in operation["responses"]
+    ]
+    assert without == []
+    assert "403" in schema()["paths"]["/api/v1/analyses/{public_id}/feedback/"]["get"]["responses"]
+
+
 def test_the_rates_are_told_with_every_answer() -> None:
     for _, _, operation in operations():
         for status, answer in answers(operation) if UNLIMITED not in operation["tags"] else ():

@@ -29,4 +29,6 @@ def site(settings: Any, clip: Path) -> Iterator[VideoSite]:
         settings.SENTINEL_LINK_ALLOW_PRIVATE = [f"127.0.0.1:{site.port}", f"127.0.0.2:{site.port}"]
         settings.SENTINEL_LINK_SITES = ["127.0.0.1"]
         site.files["/clip.mp4"] = clip.read_bytes()
+        # Its thread sees nothing of what a test writes in a transaction, and would call a slow fetch lost.
+        settings.SENTINEL_HEARTBEAT_SECONDS = 60.0
         yield site

@@ -16,7 +16,15 @@ from django.utils import timezone
 from accounts import limits, tokens
 from accounts.errors import Code
 from accounts.models import User
-from media_analysis import links, serializers, services
+from media_analysis import (
+    health_serializers,
+    links,
+    model_serializers,
+    query_serializers,
+    result_serializers,
+    serializers,
+    services,
+)
 from media_analysis.models import Analysis, DeletionReceipt, Media, Submission
 from ml import contracts
 from tests.conftest import make_user
@@ -190,6 +198,8 @@ def test_the_list_has_pages_of_a_chosen_size_newest_first(as_owner: Client, owne
         {"state": "lost"},
         {"kind": "sound"},
         {"created_after": "yesterday"},
+        {"created_after": "0001-01-01T00:00:00"},
+        {"created_before": "9999-12-31T23:59:59Z"},
         {"name": "x" * 256},
     ],
 )
@@ -314,10 +324,14 @@ def test_a_result_of_an_older_version_has_nulls_for_what_was_not_recorded(as_own
 
 
 def test_every_field_of_every_output_is_described() -> None:
-    for name in dir(serializers):
-        kind = getattr(serializers, name)
-        if name.startswith("_") or not isinstance(kind, type) or not name.endswith(("Output", "Input")):
-            continue
+    shapes = {
+        (name, kind)
+        for module in (serializers, query_serializers, result_serializers, model_serializers, health_serializers)
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and name.endswith(("Output", "Input"))
+    }
+    assert len(shapes) > 40
+    for name, kind in shapes:
         for field_name, field in kind().fields.items():
             described = field.help_text or getattr(field, "__doc__", None)
             assert described, f"{name}.{field_name}"

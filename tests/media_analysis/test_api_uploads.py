@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.core.files.storage import default_storage
 from django.test import Client
 from django.utils import timezone
 
@@ -457,3 +458,22 @@ def test_another_method_in_a_header_changes_nothing(tus: Tus) -> None:
     answer = tus.ask("POST", url, X_HTTP_Method_Override="DELETE")
     assert answer.status_code == 405
     assert tus.offset(url) == 0
+
+
+def test_a_file_that_was_whole_long_before_it_is_submitted_is_not_swept_before_its_row(
+    tus: Tus, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = tus.send(clip.read_bytes())
+    long_ago = time.time() - 2 * 3600
+    os.utime(resumable.folder() / f"{upload_id}.part", (long_ago, long_ago))
+    store = services.store_file
+
+    def store_and_sweep(*arguments: Any) -> str:
+        name = store(*arguments)
+        # Here its rows wait for the database, and another process looks at the storage.
+        housekeeping.sweep_abandoned_files()
+        return name
+
+    monkeypatch.setattr(services, "store_file", store_and_sweep)
+    assert tus.examine(upload_id).status_code == 201
+    assert default_storage.size(str(Media.objects.get().file)) == clip.stat().st_size

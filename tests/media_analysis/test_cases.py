@@ -116,8 +116,12 @@ def test_roles_may_do_what_they_are_for(case: Case, owner: User, examiner: User,
 
 
 def test_nothing_changes_in_a_closed_case(case: Case, owner: User, done: Analysis, examiner: User) -> None:
-    other = make_media(examiner)
+    other, late = make_media(examiner), make_user("late")
+    invitation = cases.invite(seat(owner, case), "late", CaseRole.VIEWER)
     cases.set_status(seat(owner, case), Case.Status.CLOSED)
+    # Nobody joins who would see files that were shared with others.
+    refused(Code.CASE_CLOSED, cases.accept_invitation, late, invitation.public_id)
+    refused(Code.NOT_FOUND, cases.take_seat, late, case.public_id)
     client = client_of(examiner)
     assert client.post(reverse("media_analysis:case_notes", args=[case.public_id]), {"text": "x"}).status_code == 409
     add = reverse("media_analysis:case_files", args=[case.public_id])
@@ -127,6 +131,33 @@ def test_nothing_changes_in_a_closed_case(case: Case, owner: User, done: Analysi
     assert done.media.original_name in page
     # Their own file stays theirs.
     cases.remove_media(owner, case.public_id, done.media.public_id)
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "failed"])
+def test_while_a_file_is_examined_again_its_result_stands(
+    case: Case, owner: User, done: Analysis, as_owner: Client, status: str
+) -> None:
+    again = make_analysis(owner, media=done.media, spent=False, status=status, priority=Analysis.Priority.AGAIN)
+
+    def shown() -> str:
+        (file,) = cases.show_files(list(cases.files_of(case)))
+        assert file.analysis is not None
+        return file.analysis.public_id
+
+    assert shown() == done.public_id
+    Analysis.objects.filter(pk=again.pk).update(status="done")
+    assert shown() == again.public_id
+
+
+def test_nobody_joins_a_closed_case(case: Case, owner: User, stranger: User, as_stranger: Client) -> None:
+    invited = cases.invite(seat(owner, case), "stranger", CaseRole.VIEWER)
+    cases.set_status(seat(owner, case), Case.Status.CLOSED)
+    assert as_stranger.post(reverse("media_analysis:case_accept", args=[invited.public_id])).status_code == 409
+    assert as_stranger.post(f"/api/v1/case-invitations/{invited.public_id}/accept/").json()["error"] == "case_closed"
+    assert CaseMember.objects.filter(case=case).count() == 1
+    # Reopened, it still waits.
+    cases.set_status(seat(owner, case), Case.Status.OPEN)
+    cases.accept_invitation(stranger, invited.public_id)
 
 
 STRANGE = [
@@ -374,6 +405,18 @@ def submit_photo(client: Client, photo: Path, **fields: str) -> Any:
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     return make_image(tmp_path / "photo.png")
+
+
+def test_the_files_of_a_case_are_shown_newest_first(
+    case: Case, owner: User, as_owner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media_analysis.case_views.FILES_PAGE_SIZE", 1)
+    for name in ("first.mp4", "second.mp4"):
+        added = make_media(owner, original_name=name)
+        cases.add_media(seat(owner, case), [added.public_id])
+    page = as_owner.get(reverse("media_analysis:case", args=[case.public_id]))
+    assert [file.media.original_name for file in page.context["files"]] == ["second.mp4"]
+    assert "Older" in page.content.decode()
 
 
 def test_a_new_file_goes_straight_into_a_case(case: Case, owner: User, as_owner: Client, photo: Path) -> None:

@@ -118,6 +118,18 @@ def test_what_was_spent_on_nothing_is_given_back_and_what_was_deleted_stays_spen
     assert list(UsageEntry.objects.values_list("reference", flat=True)) == [analysis.public_id]
 
 
+def test_what_was_tried_again_and_deleted_stays_spent(owner: User, long_ago: Any) -> None:
+    analysis = make_analysis(owner, spent=False)
+    receive(analysis.media, analysis.public_id, owner)
+    CustodyEvent.objects.update(at=timezone.now() - half_made.LOOK_BACK)
+    # It had failed, and what it had cost was given back: the next try costs again.
+    limits.spend(owner, analysis.public_id)
+    UsageEntry.objects.update(created_at=long_ago)
+    services.delete_media(analysis.media)
+    assert half_made.repair() == 0
+    assert limits.used(owner) == 1
+
+
 def test_what_is_under_way_or_whole_is_left_alone(owner: User, long_ago: Any) -> None:
     make_media(owner)
     limits.spend(owner, new_public_id())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import connection
 from django.utils import timezone
 
 from accounts import clock, limits
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import evidence, health, housekeeping, services
+from media_analysis import evidence, health, housekeeping, resumable, services
+from media_analysis.management.commands import run_worker
 from media_analysis.models import Analysis, DeletionReceipt, Media, WorkerState
 from media_analysis.progress import AnalysisTaken, ProgressReporter
+from media_analysis.storage import media_storage
 from tests.media_analysis.factories import a_result, make_analysis, make_done, make_media
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -234,6 +238,91 @@ def test_an_interrupted_deletion_is_completed(owner: User) -> None:
     assert not Media.objects.exists()
     assert not default_storage.exists(str(media.file))
     assert DeletionReceipt.objects.count() == 1
+
+
+def test_a_deletion_that_cannot_be_completed_keeps_no_other_waiting_and_no_worker_from_its_work(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, other = (make_media(owner, deleted_at=timezone.now() - LONG_AGO) for _ in range(2))
+    remove = services.discard_stored
+
+    def refuse(media: Media) -> None:
+        if media.pk == stuck.pk:
+            raise PermissionError(13, "Permission denied")
+        remove(media)
+
+    monkeypatch.setattr(services, "discard_stored", refuse)
+    housekeeping.tidy_up()
+    assert not Media.objects.filter(pk=other.pk).exists()
+    monkeypatch.setattr(services, "discard_stored", remove)
+    assert services.complete_deletions() == 1
+
+
+def test_a_step_of_housekeeping_that_breaks_off_ends_neither_the_others_nor_the_worker(
+    owner: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_off() -> int:
+        raise ValueError("a row that nobody expected")
+
+    for module, name in (
+        *((services, "requeue_stalled"), (resumable, "sweep_uploads")),
+        *((housekeeping, "sweep_incoming"), (health, "sweep_workers")),
+    ):
+        monkeypatch.setattr(module, name, break_off)
+    monkeypatch.setattr(housekeeping, "_quiet_until", 0.0)
+    make_media(owner, deleted_at=timezone.now() - LONG_AGO)
+    orphan = default_storage.save("media/" + "0" * 24 + "/original", a_file())
+    age(Path(default_storage.path(orphan)))
+    beat, watch = health.WorkerBeat(), housekeeping.IdleWatch()
+    monkeypatch.setattr("django.db.connections.close_all", lambda: None)
+    assert not run_worker.look_after(beat, watch, 0.0)[1]
+    assert not Media.objects.exists()
+    assert not default_storage.exists(orphan)
+    assert caplog.text.count("broke off") == 4
+
+
+def test_what_comes_while_a_folder_is_removed_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a worker that has not heard yet that its file is deleted."""
+    folder = Path(default_storage.path("analyses/one"))
+    default_storage.save("analyses/one/try/preview-0.jpg", a_file())
+    remove, late = os.rmdir, iter(range(1, 3))
+
+    def remove_late(path: Any, *, dir_fd: int | None = None) -> None:
+        if str(path) == "try" and (number := next(late, None)):
+            default_storage.save(f"analyses/one/try/preview-{number}.jpg", a_file())
+        remove(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", remove_late)
+    media_storage().remove_folder("analyses/one")
+    assert next(late, None) is None
+    assert not folder.exists()
+
+
+def test_a_second_click_on_retry_costs_nothing(owner: User) -> None:
+    """Of a page from before: what failed at first was done meanwhile, by a result that had cost nothing."""
+    analysis = make_done(owner)
+    assert not services.retry_analysis(analysis)
+    assert limits.used(owner) == 0
+
+
+@pytest.mark.skipif(not connection.features.supports_transactions, reason="there, one row is written after the other")
+def test_a_failure_of_ours_is_not_written_down_without_giving_back(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = claim(make_analysis(owner))
+
+    def die(reference: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "give_back", die)
+        with pytest.raises(KeyboardInterrupt):
+            services.fail_analysis(claimed, Code.INTERNAL_ERROR)
+    claimed.refresh_from_db()
+    # Its heartbeat stands still, and somebody else goes on.
+    assert (claimed.status, limits.used(owner)) == ("running", 1)
+    assert services.fail_analysis(claimed, Code.INTERNAL_ERROR)
+    assert limits.used(owner) == 0
 
 
 def test_what_a_killed_web_process_left_is_swept(owner: User, settings: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,18 +14,30 @@ import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.test import Client
 from django.utils import timezone
 
 from accounts import limits
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import custody, fetching, housekeeping, links, services, video_sites
+from media_analysis import (
+    custody,
+    custody_check,
+    custody_words,
+    estimates,
+    fetching,
+    housekeeping,
+    links,
+    services,
+    validators,
+    video_sites,
+)
 from media_analysis.link_addresses import Cut, key_of
 from media_analysis.link_forms import LinkForm
 from media_analysis.links import submit_link
-from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission
+from media_analysis.models import Analysis, CaseDetails, LinkSource, Media, Submission, WorkerState
+from media_analysis.uploads import StagedFile
 from tests.media_analysis.factories import a_result, make_done, make_media
 from tests.media_factory import make_video
 from tests.video_site import VideoSite
@@ -35,7 +48,7 @@ pytestmark = pytest.mark.django_db
 
 
 def submit(owner: User, url: str, **options: Any) -> Analysis:
-    return submit_link(owner=owner, source=WEB, url=url, **options)
+    return submit_link(owner=owner, source=WEB, url=url, **options)[0]
 
 
 def fetch_next() -> Analysis:
@@ -150,14 +163,18 @@ def test_of_requests_for_one_link_at_the_same_time_one_makes_the_analysis(
 
     monkeypatch.setattr(links, "find_earlier", find_with_the_others)
 
-    def paste(number: int) -> str:
+    def paste(number: int) -> tuple[Analysis, bool]:
         try:
-            return submit(owner, LINK, idempotency_key=f"key-{number}" if number else "").public_id
+            key = f"key-{number}" if number else ""
+            return submit_link(owner=owner, source=WEB, url=LINK, idempotency_key=key)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(paste, range(4)))) == 1
+        answers = list(pool.map(paste, range(4)))
+    assert len({analysis.pk for analysis, _is_new in answers}) == 1
+    # Which the API answers 201, and the others 200.
+    assert [is_new for _analysis, is_new in answers].count(True) == 1
     assert (Analysis.objects.count(), Media.objects.count(), limits.used(owner)) == (1, 1, 1)
     # Each key is known again.
     assert Submission.objects.exclude(idempotency_key=None).count() == 3
@@ -234,8 +251,28 @@ def test_the_same_bytes_from_elsewhere_give_the_result_there_is(owner: User, str
     assert (done.media.link.same_as, done.media.link.same_as_at) == (earlier.public_id, earlier.finished_at)
     assert limits.remaining(owner) == 9  # what the one that was deleted had cost
     assert done.evidence != earlier.evidence
+    # Nothing says that this file was looked at now.
+    assert done.finished_at is not None
+    assert earlier.finished_at is not None
+    assert done.examined_at == earlier.finished_at < done.finished_at
+    ended = custody.events_of(done.media.public_id).last()
+    assert ended is not None
+    assert custody_words.describe(ended) == (
+        f"Given the result of the very same file, examined earlier ({earlier.public_id})"
+    )
     services.delete_media(earlier.media)
     assert default_storage.open(done.evidence[0]).read() == b"jpeg"
+
+
+def test_a_link_whose_file_is_examined_again_has_its_result_all_the_same(owner: User, site: VideoSite) -> None:
+    url = f"{site.file_url}/clip.mp4"
+    first = submit(owner, url)
+    Analysis.objects.filter(pk=fetch_next().pk).update(status="done", finished_at=timezone.now())
+    again = services.examine_again(Media.objects.get(), requester=owner)
+    assert again is not None
+    assert submit(owner, url) == first
+    Analysis.objects.filter(pk=again.pk).update(status="done")
+    assert submit(owner, url) == again
 
 
 def test_keys_name_one_link(owner: User, site: VideoSite) -> None:
@@ -315,6 +352,90 @@ def test_a_lost_fetch_is_taken_up_and_an_old_try_changes_nothing(owner: User, si
     assert limits.remaining(owner) == 9
 
 
+def test_a_late_try_does_not_touch_the_file_that_another_has_kept(
+    owner: User, site: VideoSite, clip: Path, tmp_path: Path
+) -> None:
+    """As of a host that stood still between its last look at the claim and the end of its fetch."""
+    submit(owner, f"{site.file_url}/clip.mp4")
+    old = links.claim_waiting()
+    assert old is not None
+    late = tmp_path / "late"
+    shutil.copy(make_video(tmp_path / "other.mp4", seconds=0.5), late)
+    with late.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    staged = StagedFile(path=late, name="other.mp4", size=late.stat().st_size, sha256=sha256, md5="b" * 32)
+    info = validators.probe_media(staged)
+    links.release_fetch(old, broken=True)
+    fetched = fetch_next()
+    with pytest.raises(links.Lost):
+        links.finish_fetch(old, staged, info, server_address="192.0.2.1")
+    assert default_storage.open(str(fetched.media.file)).read() == clip.read_bytes()
+    assert LinkSource.objects.get().server_address == "127.0.0.2"
+
+
+@pytest.mark.skipif(not connection.features.supports_transactions, reason="there, housekeeping completes it")
+def test_a_result_that_is_taken_over_is_written_down_whole_or_not_at_all(
+    owner: User, site: VideoSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = site.files["/clip.mp4"]
+    known = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    make_done(owner, media=make_media(owner, **known))
+    submit(owner, f"{site.file_url}/clip.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(custody, "record", broken_for(custody.Event.ANALYSED, custody.record))
+        broken = fetch_next()
+    # Not called done without a word in its log: it is examined like any other.
+    assert (broken.status, broken.media.link.same_as) == ("queued", "")
+    assert limits.remaining(owner) == 9
+    assert services.claim_analysis(broken.pk) is not None
+
+
+def broken_for(broken: custody.Event, record: Any) -> Any:
+    """`custody.record` that breaks off at this event."""
+
+    def record_or_break(media_id: str, event: custody.Event, **details: Any) -> Any:
+        if event == broken:
+            raise RuntimeError("killed")
+        return record(media_id, event, **details)
+
+    return record_or_break
+
+
+def test_while_no_worker_runs_a_link_says_so(owner: User, as_owner: Client) -> None:
+    analysis = submit(owner, LINK)
+    page, progress = f"/analyses/{analysis.public_id}/", f"/api/v1/analyses/{analysis.public_id}/progress/"
+
+    def said() -> str:
+        return as_owner.get(page).content.decode().split("data-position>")[1].split("</span>")[0]
+
+    assert "is not running right now" in said()
+    assert as_owner.get(progress).json()["served"] is False
+    assert estimates.outlooks([analysis.pk], [])[analysis.pk] == estimates.Outlook(0, None, served=False)
+    WorkerState.objects.create(name="host:1", lanes=["gpu"], detector="tiny-test")
+    assert said().strip() == ""
+    assert as_owner.get(progress).json()["served"] is True
+
+
+def test_the_fetcher_outlives_a_round_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetcher = fetching.Fetcher()
+    rounds = threading.Semaphore(0)
+    faults = iter([OSError("no such disk"), InterfaceError("closed"), RuntimeError("can't start new thread")])
+
+    def claim() -> None:
+        rounds.release()
+        if fault := next(faults, None):
+            raise fault
+
+    monkeypatch.setattr(fetching, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(links, "claim_waiting", claim)
+    fetcher.start()
+    # More often than there are places, each of which is free again.
+    for _ in range(8):
+        assert rounds.acquire(timeout=5)
+    fetcher.stop()
+    assert not fetcher.is_alive()
+
+
 def test_a_database_that_fails_for_a_moment_ends_no_heartbeat(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     settings.SENTINEL_HEARTBEAT_SECONDS = 0.01
     beats = threading.Semaphore(0)
@@ -331,6 +452,19 @@ def test_a_database_that_fails_for_a_moment_ends_no_heartbeat(monkeypatch: pytes
         for _ in range(4):
             assert beats.acquire(timeout=5)
         watch()
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_try_that_was_killed_after_it_had_kept_the_file_is_gone_on_with(owner: User, logged: bool) -> None:
+    submit(owner, LINK)
+    media = Media.objects.get()
+    known = {"sha256": "a" * 64, "md5": "b" * 32, "size": 5}
+    Media.objects.update(file=default_storage.save(f"media/{media.public_id}/original", ContentFile(b"bytes")), **known)
+    if logged:
+        custody.record(media.public_id, custody.Event.HASHED, **known)  # type: ignore[arg-type]
+    assert outcome(fetch_next())[:2] == ("queued", "")
+    assert [event.event for event in custody.events_of(media.public_id)] == ["received", "hashed"]
+    assert custody_check.check_log().findings == []
 
 
 def test_a_link_that_kills_its_worker_fails_in_the_end(owner: User, site: VideoSite, settings: Any) -> None:
@@ -567,9 +701,10 @@ def test_a_failed_link_says_why_and_offers_a_part_of_what_is_too_long(owner: Use
     analysis = submit(owner, "https://videos.example/long")
     claimed = links.claim_waiting()
     assert claimed is not None
-    links.note_origin(claimed, duration=750.0, title="Long")
+    links.note_origin(claimed, name="Long: 24/11 at 9", duration=750.0, title="Long: 24/11 at 9")
     links.fail_fetch(claimed, Code.VIDEO_TOO_LONG)
     page = as_owner.get(f"/analyses/{analysis.public_id}/").content.decode()
+    assert "Long: 24-11 at 9" in page
     assert "The video is 12:30 long. Choose up to 60 seconds of it." in page
     assert 'value="https://videos.example/long"' in page
     Analysis.objects.update(error_code="link_not_supported")

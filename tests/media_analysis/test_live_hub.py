@@ -8,10 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.db import OperationalError
+from django.test import Client
 
+from accounts.models import User
+from media_analysis import consumers
 from media_analysis.estimates import Outlook, Running, seconds_left, wait
 from media_analysis.hub import PICTURES_A_SECOND, PICTURES_KEPT, Hub, Picture, Reading, Wanted, Watched, Watcher
 from media_analysis.models import Analysis, LiveEvent
+from tests.media_analysis.factories import make_done
+from tests.web_sockets import open_socket
 
 STREAM = "a" * 24
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -202,3 +209,21 @@ def test_where_nothing_is_known_no_time_is_told() -> None:
     assert seconds_left(running, {}, NOW) is None
     assert wait([running], 1, {"video": 1}, "video", typical={}, now=NOW) is None
     assert seconds_left(Running(50, NOW - timedelta(seconds=3), "video"), {}, NOW) == 3.0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_socket_that_cannot_be_opened_counts_for_nobody(
+    owner: User, as_owner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a full disk, while pages come again and again, would lock its reader out for good."""
+    path = f"/ws/analyses/{make_done(owner).public_id}/"
+
+    async def fail(*_arguments: Any) -> None:
+        raise OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(consumers, "_note_look", fail)
+        assert async_to_sync(open_socket)(path, as_owner) == consumers.BROKEN
+    assert not consumers._open
+    assert async_to_sync(open_socket)(f"{path}?next={'9' * 5000}", as_owner)["type"] == "begin"
+    assert not consumers._open

@@ -392,6 +392,27 @@ def test_videos_and_images_are_listed_apart_oldest_first_with_what_was_said(app:
     assert (found["idata"][0]["bitrate"], found["idata"][0]["fps"]) == (1, 0.0)
 
 
+def test_a_file_that_the_bot_handed_in_is_listed_with_its_tweet(app: Client, owner: User) -> None:
+    def hand_in(number: int) -> Analysis:
+        analysis, _is_new = links.submit_link(
+            owner=owner,
+            source=Submission.Source.BOT,
+            url="https://video.twimg.com/clip.mp4",
+            idempotency_key=f"tweet:{number}",
+        )
+        return analysis
+
+    first = hand_in(1590000000000000001)
+    # Somebody tags the bot under the same video once more.
+    assert hand_in(1590000000000000002) == first
+    sent = make_done(owner)
+    Submission.objects.create(media=sent.media, submitted_by=owner, source="api", idempotency_key="tweet:3")
+    assert [(row["_id"], row["tweetId"]) for row in history(app)["data"]["vid"]] == [
+        (first.media.public_id, "1590000000000000001"),
+        (sent.media.public_id, ""),
+    ]
+
+
 def test_one_file_is_listed_once_with_its_latest_analysis(app: Client, owner: User) -> None:
     first = make_done(owner)
     make_done(owner, media=first.media, outcome="REAL")
@@ -583,6 +604,29 @@ def test_somebody_elses_is_403_with_the_published_text(other_app: Client, owner:
         assert refused(answer) == (403, "forbidden")
         assert answer.json()["message"] == text
     assert Media.objects.count() == 2
+
+
+@pytest.mark.parametrize("language", ["hi", "te"])
+def test_texts_of_the_contract_are_the_same_in_every_language(
+    app: Client, other_app: Client, owner: User, stranger: User, language: str
+) -> None:
+    User.objects.filter(pk__in=[owner.pk, stranger.pk]).update(language=language)
+    video, _, _ = objects(owner)
+    answers = [
+        post(other_app, "/remove", {"videoId": video}),
+        other_app.get("/pdf", {"videoId": video}),
+        post(app, "/remove", {"videoId": NO_SUCH}),
+        app.get("/pdf", {"videoId": NO_SUCH}),
+        post(app, "/fetch-history", {"userId": NO_SUCH}),
+    ]
+    assert [answer.json()["message"] for answer in answers] == [
+        *["Video doesn't belong to the user"] * 2,
+        *["Video not found"] * 2,
+        "User not found",
+    ]
+    # What the contract leaves open is told in theirs.
+    assert answers[0]["Content-Language"] == language
+    assert post(app, "/remove", {}).json()["message"] != "Something in the request is not right."
 
 
 def test_what_is_not_there_is_404_by_its_kind(app: Client, owner: User) -> None:

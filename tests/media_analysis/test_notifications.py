@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidTag
 from django.core import mail
-from django.db import OperationalError, connections
+from django.db import InterfaceError, OperationalError, connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -102,6 +102,22 @@ def test_a_failure_for_good_is_told_and_a_retry_ends_a_second_time(owner: User) 
     assert [notification.kind for notification in Notification.objects.all()] == ["done", "failed"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_what_is_examined_again_nobody_is_told(owner: User, service: PushService, fails: bool) -> None:
+    register(owner, service)
+    again = services.examine_again(make_done(owner, announced_at=timezone.now()).media, requester=owner)
+    assert again is not None
+    claimed = services.claim_analysis(again.pk)
+    assert claimed is not None
+    if fails:
+        assert services.fail_analysis(claimed, Code.INTERNAL_ERROR)
+    else:
+        assert services.finish_analysis(claimed, a_result(), {})
+    assert notifications.announce_missed() == 0
+    assert not Notification.objects.exists()
+    assert not Delivery.objects.exists()
+
+
 def test_a_try_that_broke_off_but_goes_on_is_not_told(owner: User) -> None:
     claimed = services.claim_analysis(make_analysis(owner).pk)
     assert claimed is not None
@@ -122,6 +138,8 @@ def test_what_a_kill_came_before_is_made_up_and_told_once(owner: User, service: 
     assert notifications.announce_missed() == 1
     assert notifications.announce_missed() == 0
     for _ in range(2):
+        # Of a sender that was killed before its last step.
+        Analysis.objects.update(announced_at=None)
         notifications.announce(analysis.pk)
     assert (Notification.objects.count(), Delivery.objects.count()) == (1, 1)
 
@@ -494,6 +512,26 @@ def test_the_sender_thread_sends_what_is_due_and_stops(owner: User, service: Pus
     sender.stop()
     assert not sender.is_alive()
     assert len(service.messages()) == 1
+
+
+def test_the_sender_thread_outlives_a_round_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = threading.Semaphore(0)
+    faults = iter([InterfaceError("closed"), RuntimeError("can't start new thread")] * 3)
+
+    def claim() -> None:
+        rounds.release()
+        if fault := next(faults, None):
+            raise fault
+
+    monkeypatch.setattr(deliveries, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(deliveries, "_claim_any", claim)
+    sender = deliveries.Sender()
+    sender.start()
+    # More often than there are senders, each of whom is free again.
+    for _ in range(8):
+        assert rounds.acquire(timeout=5)
+    sender.stop()
+    assert not sender.is_alive()
 
 
 # E-mail

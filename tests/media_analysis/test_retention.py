@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from media_analysis import custody, custody_words, housekeeping, retention
+from media_analysis import custody, custody_words, housekeeping, retention, services
 from media_analysis.models import Analysis, Case, CustodyEvent, DeletionReceipt, Media, Notification
 from tests.media_analysis.factories import make_analysis, make_done, make_media
 
@@ -104,6 +104,41 @@ def test_what_is_in_an_open_case_is_kept_until_it_is_closed(owner: User, clock: 
     assert retention.apply() == 0
     clock.days = 15.1
     assert retention.apply() == 1
+
+
+def test_what_is_put_into_a_case_while_others_are_deleted_is_kept(
+    owner: User, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _first, second = (make_old(owner, days).media for days in (41, 40))
+    retention.apply()
+    clock.days = 8
+    case = Case.objects.create(owner=owner, title="A case")
+    delete = services.delete_media
+
+    def delete_slowly(media: Media, **how: Any) -> DeletionReceipt:
+        case.files.create(media=second, media_public_id=second.public_id, sha256=second.sha256)
+        return delete(media, **how)
+
+    monkeypatch.setattr(services, "delete_media", delete_slowly)
+    assert retention.apply() == 1
+    assert list(Media.objects.all()) == [second]
+    assert default_storage.exists(str(second.file))
+
+
+def test_one_that_cannot_be_deleted_keeps_no_other(owner: User, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _second = (make_old(owner, days).media for days in (41, 40))
+    retention.apply()
+    clock.days = 8
+    delete = services.delete_media
+
+    def refuse(media: Media, **how: Any) -> DeletionReceipt:
+        if media == first:
+            raise PermissionError(13, "Permission denied")
+        return delete(media, **how)
+
+    monkeypatch.setattr(services, "delete_media", refuse)
+    assert retention.apply() == 1
+    assert Media.objects.get() == first
 
 
 def test_the_settings_may_spare_no_case(owner: User, clock: Any, settings: Any) -> None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import fetching, link_addresses, links, safe_http
+from media_analysis import fetching, link_addresses, links, safe_http, video_sites
 from media_analysis.fetch_proxy import FetchProxy
 from media_analysis.models import Analysis, Submission
 from tests.video_site import VideoSite, video_site
@@ -398,3 +406,82 @@ def test_ytdlp_sees_nothing_of_our_network(
     assert listener.visits == 0
     assert site.asked
     assert not list(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir())
+
+
+@contextmanager
+def tls_site(folder: Path, *, name: str) -> Iterator[int]:
+    """The port of a site with a certificate for `name` that nobody but itself vouches for, in the file cert.pem."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Not a word."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    # The handshake in the thread of its connection, so that one that breaks off stops nobody else.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_vouched_for", "is_believed"),
+    [("localhost", False, False), ("other.example", True, False), ("localhost", True, True)],
+)
+def test_a_site_has_to_show_that_it_is_the_one_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_vouched_for: bool, is_believed: bool
+) -> None:
+    with tls_site(tmp_path, name=name) as port:
+        if is_vouched_for:
+            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        url = urlsplit(f"https://localhost:{port}/")
+        try:
+            with safe_http.connection_to(url, safe_http.Fence(open=True), 5.0) as connection:
+                connection.request("GET", "/")
+                status = connection.getresponse().status
+        except ssl.SSLCertVerificationError:
+            status = 0
+    assert status == (204 if is_believed else 0)
+
+
+def test_the_password_of_the_proxy_stands_in_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are read by whoever has an account on this machine."""
+    started: list[str] = []
+
+    def start(command: list[str], **_options: Any) -> Any:
+        started.extend(command)
+        raise OSError("not started")
+
+    monkeypatch.setattr("media_analysis.video_sites.subprocess.Popen", start)
+    with FetchProxy(INNER, max_bytes=1, timeout=5.0) as proxy, pytest.raises(OSError, match="not started"):
+        video_sites.look_up("https://example.org/", proxy, tmp_path, lambda: None)
+    password = urlsplit(proxy.url).password or "?"
+    assert started
+    assert password not in " ".join(started)
+    assert password in (tmp_path / "proxy.conf").read_text()

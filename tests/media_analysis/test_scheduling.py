@@ -23,10 +23,10 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from accounts import clock
+from accounts import clock, limits
 from accounts.ids import new_public_id
 from accounts.models import User
-from media_analysis import estimates, mobile_selectors, queue_messages, scheduling, services
+from media_analysis import cases, estimates, links, mobile_selectors, queue_messages, scheduling, services
 from media_analysis.models import Analysis, Media, Submission, WorkerState
 from media_analysis.scheduling import Ability
 from tests.conftest import make_user
@@ -117,6 +117,12 @@ def test_a_person_comes_before_a_batch_and_both_before_what_is_examined_again(ow
         (batch.pk, BATCH),
         (again.pk if again else 0, AGAIN),
     ]
+
+
+def test_what_is_examined_again_makes_no_batch_of_what_somebody_sends(owner: User) -> None:
+    for _ in range(scheduling.BATCH_FROM):
+        assert services.examine_again(make_done(owner).media, requester=owner)
+    assert ask(owner).priority == PERSON
 
 
 @pytest.mark.parametrize(
@@ -352,10 +358,50 @@ def test_a_file_is_examined_again_beside_the_result_that_it_has(as_admin: Client
     assert services.examine_again(done.media, requester=owner) is None
     # Until there is a new result, apps see the old one; and nobody is notified of it.
     assert mobile_selectors.latest_analysis(done.media) == done
-    assert len(mobile_selectors.history(owner)["vdata"]) == 1
+    assert len(mobile_selectors.history(owner)[0]["vdata"]) == 1
     assert again.announced_at is not None
     done.refresh_from_db()
     assert done.status == "done"
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "failed"])
+def test_the_result_that_a_file_has_stands_until_there_is_a_new_one(owner: User, status: str) -> None:
+    url = "https://example.org/clip.mp4"
+    first, _is_new = links.submit_link(owner=owner, source=Submission.Source.WEB, url=url)
+    Analysis.objects.filter(pk=first.pk).update(status="done", stage="", outcome="FAKE")
+    Media.objects.filter(pk=first.media_id).update(file="media/clip/original")
+    first.media.refresh_from_db()
+    seat = cases.take_seat(owner, cases.open_case(owner, "A case", {}).public_id)
+    cases.add_media(seat, [first.media.public_id])
+    again = services.examine_again(first.media, requester=owner)
+    assert again is not None
+    Analysis.objects.filter(pk=again.pk).update(status=status)
+
+    def shown() -> list[Analysis | None]:
+        in_case = [cases.show_files(list(cases.files_of(seat.case, with_results=whole))) for whole in (False, True)]
+        return [
+            *(file.analysis for files in in_case for file in files),
+            mobile_selectors.latest_analysis(first.media),
+            links.find_earlier(owner, url),
+        ]
+
+    assert shown() == [first] * 4
+    # What the apps' list shows is what the custody log says was seen.
+    assert mobile_selectors.history(owner)[1] == {first.media.public_id: first.public_id}
+    Analysis.objects.filter(pk=again.pk).update(status="done", outcome="REAL")
+    assert shown() == [again] * 4
+    assert mobile_selectors.history(owner)[1] == {first.media.public_id: again.public_id}
+
+
+def test_what_examines_a_file_again_costs_nothing_and_waits_last_when_it_is_tried_again_too(owner: User) -> None:
+    again = services.examine_again(make_done(owner).media, requester=owner)
+    assert again is not None
+    Analysis.objects.filter(pk=again.pk).update(status="failed", error_code="internal_error")
+    again.refresh_from_db()
+    used = limits.used(owner)
+    assert services.retry_analysis(again)
+    again.refresh_from_db()
+    assert (again.status, again.priority, limits.used(owner)) == ("queued", AGAIN, used)
 
 
 def test_a_deleted_file_is_not_examined_again(owner: User) -> None:

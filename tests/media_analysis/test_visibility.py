@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.errors import Code
 from accounts.models import User
 from media_analysis import services
-from media_analysis.models import Analysis, Media
-from tests.media_analysis.factories import a_result, make_analysis
+from media_analysis.cases import open_case
+from media_analysis.models import Analysis, DeletionReceipt, Media
+from media_analysis.uploads import clean_name
+from tests.media_analysis.factories import a_result, make_analysis, make_media
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -141,6 +145,64 @@ def test_the_history_filters_by_state_result_and_name(done: Analysis, owner: Use
     assert listed(state="REAL") == set()
     assert listed(name="WEDD") == {waiting.public_id}
     assert listed(state="nonsense") == {done.public_id, waiting.public_id}
+
+
+# One letter or several, with a joiner or without, as it happens between the keyboards of two people.
+RRA_AS_ONE, RRA = "\u09dc", "\u09a1\u09bc"
+RAB, RAB_WITHOUT_JOINER = "\u09b0\u200d\u09cd\u09af\u09be\u09ac", "\u09b0\u09cd\u09af\u09be\u09ac"
+O_AS_ONE, O_OF_TWO = "\u0915\u09cb", "\u0915\u09c7\u09be"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        (RRA_AS_ONE, RRA),
+        (RRA, RRA_AS_ONE),
+        (O_OF_TWO, O_AS_ONE),
+        (O_AS_ONE, O_OF_TWO),
+        (RAB, RAB),
+        # As names were kept before joiners were.
+        (RAB_WITHOUT_JOINER, RAB),
+    ],
+    ids=ascii,
+)
+def test_a_name_is_found_however_its_letters_are_written(owner: User, as_owner: Client, name: str, asked: str) -> None:
+    make_analysis(owner, media=make_media(owner, original_name=clean_name(f"{name}.mp4")))
+    make_analysis(owner, media=make_media(owner, original_name="another.mp4"))
+    found = as_owner.get("/analyses/", {"name": asked}).context["page"]
+    assert [analysis.media.original_name for analysis in found] == [f"{name}.mp4"]
+
+
+def test_a_name_keeps_its_joiners_and_loses_what_turns_it_around() -> None:
+    assert clean_name(f"/home/x/{RAB}\u202e\u200b4pm.exe") == f"{RAB}4pm.exe"
+    assert clean_name("\u200d\u200c") == "file"
+
+
+def test_receipts_are_all_there_a_page_at_a_time(owner: User, as_owner: Client) -> None:
+    now = timezone.now()
+    DeletionReceipt.objects.bulk_create(
+        DeletionReceipt(
+            owner=owner,
+            media_public_id=f"{number:024x}",
+            sha256=f"{number:064x}",
+            md5=f"{number:032x}",
+            size=1,
+            received_at=now,
+            deleted_at=now - timedelta(days=number),
+        )
+        for number in range(25)
+    )
+    first, second = (as_owner.get("/analyses/", asked).content.decode() for asked in ({}, {"receipts": "2"}))
+    assert "?receipts=2#receipts" in first
+    assert [f"{number:064x}" in first for number in (0, 19, 20)] == [True, True, False]
+    assert [f"{number:064x}" in second for number in (19, 20, 24)] == [False, True, True]
+
+
+def test_a_file_that_a_phone_shares_may_go_into_a_case_and_with_case_details(owner: User, as_owner: Client) -> None:
+    open_case(owner, "A matter", {})
+    page = as_owner.get("/share/").content.decode()
+    assert 'name="complainant_name"' in page
+    assert "A matter" in page
 
 
 def test_progress_is_the_little_that_a_waiting_page_needs(owner: User, as_owner: Client) -> None:

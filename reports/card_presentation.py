@@ -51,7 +51,7 @@ def present_card(card: ResultCard) -> PublicResult:
         is_video=analysis.media.kind == "video",
         duration=analysis.media.duration,
         # An analysis is given its end together with its result; those of tests may lack it.
-        examined_at=analysis.finished_at or analysis.created_at,
+        examined_at=analysis.examined_at or analysis.created_at,
         detector=analysis.detector,
         detector_version=analysis.detector_version,
         error_rates=show_error_rates(analysis),

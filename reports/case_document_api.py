@@ -19,8 +19,8 @@ from accounts.ids import PUBLIC_ID_PATTERN
 from accounts.schema import ALWAYS, WITH_BODY, refusals, wrong_field
 from accounts.times import RowSerializer, UtcField
 from media_analysis import cases
-from media_analysis.api import IF_NONE_MATCH, NOT_MODIFIED, RANGES, JSONUnlessPicture, Pages
-from media_analysis.serializers import PageInput, read_query
+from media_analysis.api import IF_NONE_MATCH, NOT_MODIFIED, RANGES, JSONUnlessPicture
+from media_analysis.query_serializers import PageInput, Pages, read_query
 from reports import case_documents
 from reports.case_document_views import hand_out
 from reports.models import CaseDocument

@@ -10,12 +10,12 @@ from django.utils.translation import get_language
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import Code, SentinelError
-from media_analysis import cases
+from media_analysis import cases, health
 from media_analysis.cases import Seat
 from media_analysis.edges import SignedInRequest, page
 from media_analysis.streaming import answer_stored
 from reports import case_documents
-from reports.case_documents import CONTENT_TYPES, Kind
+from reports.case_documents import CONTENT_TYPES, Kind, State
 from reports.negotiation import NO_STORE, absolute
 from reports.services import choose_language
 
@@ -31,6 +31,8 @@ def documents(request: SignedInRequest, public_id: str) -> HttpResponse:
         "case": seat.case,
         "documents": shown,
         "is_any_under_way": any(document.is_under_way for document in shown),
+        # Asked only where somebody waits.
+        "is_served": not any(document.state == State.WAITING for document in shown) or health.workers_state().alive > 0,
     }
     return render(request, "reports/case_documents.html", context)
 

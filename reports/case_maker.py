@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, Error, connections
 
 from accounts import clock
 from accounts.errors import Code, SentinelError, is_disk_full
@@ -205,13 +205,16 @@ class Maker(threading.Thread):
             if self._may_start() and case_documents.something_waits() and not lacks_room():
                 command = [sys.executable, str(settings.BASE_DIR / "manage.py"), COMMAND]
                 self._process = subprocess.Popen(command)  # noqa: S603 -- our own command
-        except DatabaseError:
+        except Error:
             # It may be away for a moment; meanwhile nobody can give signs of life.
             logger.exception("Documents of cases wait for the database")
             self._watch = _new_watch()
             connections.close_all()
         except StorageTrouble as error:
             logger.warning("Documents of cases wait for the storage: %s", error)
+        except Exception:
+            # Nobody would start this thread again, and all that is asked for would wait.
+            logger.exception("Documents of cases: a round broke off")
 
     def _may_start(self) -> bool:
         return self._process is None and time.monotonic() >= self._start_at

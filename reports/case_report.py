@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-from django.conf import settings
-from django.db.models import Prefetch
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
-from django.utils.translation import gettext as _
 
 from accounts.ids import new_public_id
 from media_analysis import cases, custody, evidence
@@ -32,7 +29,7 @@ from reports.document import Document, ShownPicture
 from reports.models import IssuedDocument
 from reports.pdf import get_engine
 from reports.presentation import KeyFrame, Report, present
-from reports.seal import sign_detached, sign_pdf
+from reports.seal import reason_of, sign_detached, sign_pdf
 
 VERSION = 1
 # Each has a page of its own; all others are in the table.
@@ -181,9 +178,7 @@ def _add_file(writer: package.Writer, seat: Seat, file: CaseFile) -> None:
 
 def _files_with_results(seat: Seat) -> list[CaseFile]:
     """All files of the case, with everything that was found in them."""
-    whole = Prefetch("media__analyses", Analysis.objects.select_related("media__owner").order_by("created_at", "id"))
-    lines = cases.files_of(seat.case).prefetch_related(None).prefetch_related(whole)
-    return cases.show_files(list(lines))
+    return cases.show_files(list(cases.files_of(seat.case, with_results=True)))
 
 
 def _finished(files: Sequence[CaseFile]) -> list[tuple[CaseFile, Analysis]]:
@@ -230,8 +225,11 @@ def _make_report(seat: Seat, files: Sequence[CaseFile], language: str, tell: Tel
             "page_count": mark_safe(engine.page_count),  # noqa: S308 -- our own markup
         }
         markup = typefaces.spell_out(render_to_string("reports/case_pdf/report.html", context), engine.scripts)
-        reason = _("Report of a case")
-    pdf = sign_pdf(engine.render(markup, document.parts), reason=reason, contact=settings.SENTINEL_URL).content
+    # The number in it tells whose it was where the seal is destroyed.
+    sealed = sign_pdf(
+        engine.render(markup, document.parts), reason=reason_of(number), contact=issued.check_address(number)
+    )
+    pdf = sealed.content
     digest = hashlib.sha256(pdf).hexdigest()
     issued.register(digest, IssuedDocument.Kind.REPORT, public_id=number, issued_at=made_at)
     return pdf

@@ -57,7 +57,8 @@ class CheckOutput(serializers.Serializer[Finding]):
         help_text="`genuine`: made by this site, byte for byte. `added_to`: made by this site, with something added "
         "later. `changed`: carries the seal or number of a document of this site, and is another. `not_listed`: sealed "
         "by this site's key, but not in its list. `other_key`: sealed by somebody else. `damaged`: the end is missing, "
-        "or the seal cannot be read. `unknown`: nothing in it is this site's.",
+        "or the seal cannot be read. `unknown`: not in the list of reports and packages, and without a seal: none of "
+        "them, or changed.",
     )
     message = serializers.CharField(source="text", help_text="The same for a user, in their language.")
     sha256 = serializers.CharField(help_text="The SHA-256 of what was sent, to compare.")

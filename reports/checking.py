@@ -55,7 +55,9 @@ TEXTS: dict[Answer, Promise] = {
     Answer.OTHER_KEY: _("It carries a seal, but not one of this site. This site did not make it."),
     Answer.DAMAGED: _("Its end is missing, or its seal cannot be read. Get it once more from whoever gave it to you."),
     Answer.UNKNOWN: _(
-        "This site did not make it, or so much of it was changed that nothing of this site’s is left in it."
+        "This site’s list does not have it. If it is said to be a report or an evidence package of this site, then it "
+        "is not one, or it was changed: a single byte is enough. Drafts for the police and the court are never in the "
+        "list."
     ),
 }
 

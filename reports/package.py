@@ -293,7 +293,7 @@ def describe_analysis(analysis: Analysis) -> dict[str, Any]:
         "media": {
             "id": media.public_id,
             **{name: getattr(media, name) for name in MEDIA_FIELDS},
-            "received_at": _moment(media.created_at),
+            "received_at": _moment(media.arrived_at),
         },
         "submissions": [
             {

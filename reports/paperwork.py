@@ -18,7 +18,8 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from media_analysis.case_details import case_of, case_rows
-from media_analysis.models import Analysis
+from media_analysis.link_words import link_of
+from media_analysis.models import Analysis, LinkSource
 from media_analysis.wording import verdict_text
 from reports import typefaces
 from reports.document import Document
@@ -75,14 +76,14 @@ def describe(analysis: Analysis, language: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def facts_of(analysis: Analysis, *, link: str = "") -> tuple[tuple[str, str], ...]:
+def facts_of(analysis: Analysis) -> tuple[tuple[str, str], ...]:
     """What the portal asks for and the site knows, as label and text in the active language."""
     media = analysis.media
     values = {
-        "link": link,
+        "link": _address_of(link_of(media)),
         "name": media.original_name,
-        "received": _moment(media.created_at),
-        "examined": _moment(analysis.finished_at) if analysis.finished_at else "",
+        "received": _moment(media.arrived_at),
+        "examined": _moment(analysis.examined_at) if analysis.examined_at else "",
         "sha256": media.sha256,
         "md5": media.md5,
         "size": str(media.size),
@@ -143,6 +144,11 @@ def _compose(template: str, context: Mapping[str, Any], language: str, engine: E
             },
         )
     return Document(markup=typefaces.spell_out(markup, engine.scripts))
+
+
+def _address_of(link: LinkSource | None) -> str:
+    """Where others find what was examined: the post that it came with, else the lasting link, else the one given."""
+    return link.claims.get("post_url") or link.canonical_url or link.url if link else ""
 
 
 def _moment(moment: datetime) -> str:

@@ -17,7 +17,7 @@ from accounts.errors import Code, SentinelError
 from accounts.ids import new_public_id
 from accounts.models import User
 from media_analysis import custody, evidence
-from media_analysis.models import Analysis
+from media_analysis.models import Analysis, CaseDetails
 from reports import issued, seal
 from reports.document import VERSION, SealNote, compose
 from reports.models import Report
@@ -99,7 +99,23 @@ def _find_whole(analysis: Analysis, language: str) -> Report | None:
         logger.warning("The file of report %s is gone: it is made anew", report)
         report.delete()
         return None
+    if report and _is_overtaken(report, analysis):
+        logger.info("What is said in report %s was added to: it is made anew", report)
+        report.delete()
+        default_storage.delete(report.file)
+        return None
     return report
+
+
+def _is_overtaken(report: Report, analysis: Analysis) -> bool:
+    """Whether its file was submitted for a police case since: with the same link again, for instance.
+
+    By the custody log, of which the report's row says how much there was: clocks may be wrong.
+    """
+    submitted = custody.events_of(analysis.media.public_id).filter(
+        event=custody.Event.RECEIVED, number__gte=report.custody_events
+    )
+    return submitted.exists() and CaseDetails.objects.filter(submission__media_id=analysis.media_id).exists()
 
 
 def _make(analysis: Analysis, language: str, site: str) -> Report:

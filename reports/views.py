@@ -38,7 +38,7 @@ def result(request: SignedInRequest, public_id: str) -> HttpResponse:
             "is_own": is_own,
             "is_fetching": analysis.stage == Analysis.Stage.FETCHING,
             "position": scheduling.position(analysis),
-            "is_served": not analysis.lane or analysis.status != Analysis.Status.QUEUED or health.is_served(analysis),
+            "is_served": analysis.status != Analysis.Status.QUEUED or health.is_served(analysis),
         }
         return render(request, "reports/progress.html", context)
     given = selectors.get_feedback(request.user, analysis)

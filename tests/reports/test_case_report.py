@@ -10,16 +10,21 @@ import zipfile
 
 import pypdf
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 
 from accounts.models import User
 from media_analysis import cases, custody, services
 from media_analysis.custody import Event, What
 from media_analysis.models import Analysis, Case, CaseRole
-from reports import case_documents, case_maker
+from reports import case_documents, case_maker, checking
+from reports.case_report import write_case_report
+from reports.pdf import get_engine
+from reports.presentation import present
 from reports.seal import State, check_detached, check_pdf, known_certificates
 from tests.media_analysis.factories import make_analysis
 from tests.reports.factories import make_reportable
+from tests.reports.sealing import a_pdf
 from tests.reports.test_package import received
 
 pytestmark = pytest.mark.django_db
@@ -112,3 +117,52 @@ def test_the_export_holds_everything_and_no_address_of_others(
     assert told["files"][2]["name"] is None
     # The owner gets the addresses of their own file.
     assert b"192.0.2.77" in taken_away(owner, case, "export")
+
+
+def page_of(analysis: Analysis) -> str:
+    """The page of one file in the report over a case."""
+    shown = {"media": analysis.media, "analysis": analysis, "report": present(analysis), "summary": None}
+    return " ".join(render_to_string("reports/case_pdf/summary.html", shown).split())
+
+
+def test_a_page_says_what_its_verdict_does_not_mean(owner: User) -> None:
+    assert "That does not make the file genuine" in page_of(make_reportable(owner, "REAL", faces=1))
+    unclear = page_of(make_reportable(owner, "INCONCLUSIVE", faces=1))
+    assert "The signs are too weak to say either way." in unclear
+    assert "Take this as no result" in unclear
+
+
+def test_a_page_of_a_crowd_leaves_nobody_out(owner: User) -> None:
+    page = page_of(make_reportable(owner, people=14, faces=1))
+    assert [number for number in range(1, 20) if f"Fake probability of person {number} <" in page] == [*range(1, 15)]
+
+
+def test_a_result_stands_while_its_file_is_examined_again(case: Case, owner: User) -> None:
+    done = make_reportable(owner, faces=1)
+    custody.record(done.media.public_id, Event.RECEIVED, actor=owner)
+    cases.add_media(cases.take_seat(owner, case.public_id), [done.media.public_id])
+
+    def shown() -> Analysis | None:
+        [file] = cases.show_files(list(cases.files_of(case)))
+        return file.analysis
+
+    again = services.examine_again(done.media, requester=owner)
+    assert again is not None
+    assert shown() == done
+    Analysis.objects.filter(pk=again.pk).update(status=Analysis.Status.FAILED)
+    assert shown() == done
+    Analysis.objects.filter(pk=again.pk).update(status=Analysis.Status.DONE)
+    assert shown() == again
+
+
+def test_a_report_whose_seal_is_destroyed_is_known_by_its_number(
+    case: Case, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_engine(), "render", lambda *_args: a_pdf())
+    target = io.BytesIO()
+    write_case_report(target, cases.take_seat(owner, case.public_id), "hi", tell=lambda _done, _total: None)
+    made = target.getvalue()
+    digest = hashlib.sha256(made).hexdigest()
+    assert checking.check_content(digest, made).answer is checking.Answer.GENUINE
+    destroyed = made.replace(b"/ByteRange", b"/ByteRangf")
+    assert checking.check_content(hashlib.sha256(destroyed).hexdigest(), destroyed).answer is checking.Answer.CHANGED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,16 @@ from pypdf import PdfReader
 
 from accounts.models import User
 from media_analysis import custody
-from media_analysis.models import Analysis
-from reports.paperwork import LONGEST_DESCRIPTION, SHORTEST_DESCRIPTION, Party, compose_certificate, describe
+from media_analysis.models import Analysis, LinkSource
+from reports import document, package
+from reports.paperwork import (
+    LONGEST_DESCRIPTION,
+    SHORTEST_DESCRIPTION,
+    Party,
+    compose_certificate,
+    describe,
+    facts_of,
+)
 from reports.pdf import Xhtml2Pdf, get_engine
 from tests.conftest import make_user
 from tests.media_analysis.factories import make_analysis
@@ -122,6 +131,60 @@ def test_the_packet_holds_what_the_portal_asks_for(signed_in: Client, owner: Use
     last = custody.events_of(analysis.media.public_id).last()
     assert last is not None
     assert last.details["what"] == "packet"
+
+
+def a_link(analysis: Analysis, **known: Any) -> LinkSource:
+    link = LinkSource(media=analysis.media, url="https://youtu.be/x?si=1", key="0" * 64, **known)
+    link.save()
+    analysis.media.refresh_from_db()
+    return link
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({}, "https://youtu.be/x?si=1"),
+        ({"canonical_url": "https://www.youtube.com/watch?v=x"}, "https://www.youtube.com/watch?v=x"),
+        ({"claims": {"post_url": "https://x.com/poster/status/1"}}, "https://x.com/poster/status/1"),
+    ],
+)
+def test_the_packet_says_where_others_find_the_file(owner: User, known: dict[str, Any], told: str) -> None:
+    analysis = make_reportable(owner, faces=1)
+    assert "Link" not in dict(facts_of(analysis))
+    a_link(analysis, **known)
+    assert dict(facts_of(analysis))["Link"] == told
+
+
+def test_a_file_came_when_its_link_was_fetched(owner: User) -> None:
+    analysis = make_reportable(owner, faces=1)
+    given = facts_of(analysis)
+    fetched = analysis.media.created_at + timedelta(days=3)
+    a_link(analysis, fetched_at=fetched)
+    assert dict(facts_of(analysis))["Received by Sentinel"] != dict(given)["Received by Sentinel"]
+    assert package.describe_analysis(analysis)["media"]["received_at"] == fetched.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_of_a_part_nobody_certifies_that_it_is_as_it_was_received(owner: User) -> None:
+    analysis = make_reportable(owner, faces=1)
+
+    def markup() -> tuple[str, str, str]:
+        """Certificate, report and README."""
+        now = timezone.now()
+        texts = (
+            compose_certificate(analysis, Party(), get_engine(), made_at=now).markup,
+            document.compose(analysis, "en", get_engine(), made_at=now).markup,
+            package._readmes(analysis, "original.mp4", {"en": b""}, made_at=now, site="")["README.txt"],
+        )
+        certificate, report, readme = (" ".join(text.split()) for text in texts)
+        return certificate, report, readme
+
+    whole = ("of the bytes as they were received", "calculated while it was received", "exactly as it was received")
+    part = ("of the part from 2.0 to 9.5 seconds", "when it had been cut out", "cut out of the longer video")
+    assert [said in text for said, text in zip(whole, markup(), strict=True)] == [True] * 3
+    a_link(analysis, cut_start=2.5, cut_end=9.5, cut_from=2.0, cut_to=9.5, whole_sha256="d" * 64)
+    assert [said in text for said, text in zip(whole, markup(), strict=True)] == [False] * 3
+    assert [said in text for said, text in zip(part, markup(), strict=True)] == [True] * 3
+    assert "d" * 64 in markup()[0]
 
 
 def test_only_its_owner_gets_papers(client: Client, owner: User) -> None:

@@ -19,17 +19,18 @@ from django.utils import timezone
 
 from accounts.errors import Code, SentinelError
 from accounts.models import User
-from media_analysis import evidence
+from media_analysis import custody, evidence
 from media_analysis import services as media_services
-from media_analysis.models import Analysis
+from media_analysis.models import Analysis, CaseDetails, Submission
 from media_analysis.wording import verdict_text
-from reports import document, pictures, services
+from reports import document, issued, pictures, services
 from reports.models import Report
 from reports.pdf import Engine, Xhtml2Pdf, get_engine
 from reports.presentation import present
 from tests.conftest import make_user
 from tests.media_analysis.factories import make_analysis, make_done
 from tests.reports.factories import make_reportable, picture
+from tests.reports.sealing import a_pdf
 
 MOST_BYTES = 3 * 1024 * 1024
 ENGINES = [pytest.param(get_engine, id="weasyprint"), pytest.param(Xhtml2Pdf, id="xhtml2pdf")]
@@ -300,6 +301,40 @@ def test_it_is_made_anew_where_its_file_is_gone(owner: User) -> None:
     again = services.get_report(analysis, "en")
     assert again.pk != first.pk
     assert services.read_report(again).startswith(b"%PDF-")
+
+
+def test_it_is_made_anew_where_its_file_was_submitted_for_a_case_since(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysis = make_reportable(owner, faces=1)
+    monkeypatch.setattr(services, "compose", lambda *_args, **_options: document.Document())
+    monkeypatch.setattr(get_engine(), "render", lambda *_args: a_pdf())
+
+    def submit_again(**case: str) -> None:
+        submission = Submission.objects.create(media=analysis.media, submitted_by=owner, source=Submission.Source.WEB)
+        if case:
+            CaseDetails.objects.create(submission=submission, **case)
+        custody.record(analysis.media.public_id, custody.Event.RECEIVED, actor=owner, source="web")
+
+    custody.record(analysis.media.public_id, custody.Event.RECEIVED, actor=owner, source="web")
+    first = services.get_report(analysis, "en")
+    submit_again()
+    assert services.get_report(analysis, "en").pk == first.pk
+    submit_again(fir_id="12/2026")
+    second = services.get_report(analysis, "en")
+    assert second.pk != first.pk
+    assert not default_storage.exists(first.file)
+    assert services.get_report(analysis, "en").pk == second.pk
+    # What was handed out before stays what it was.
+    assert issued.find(first.sha256) is not None
+
+
+def test_a_result_that_is_not_stable_is_none_whatever_its_score(owner: User) -> None:
+    analysis = make_reportable(owner, "INCONCLUSIVE", faces=1)
+    analysis.fake_probability, analysis.reason = 0.97, "unstable_copies"
+    markup = " ".join(document.compose(analysis, "en", get_engine(), made_at=timezone.now()).markup.split())
+    # On the first page, where the score stands beside the thresholds, and where they are told.
+    assert markup.count("Where the signs are not stable, the result is “can’t tell” whatever the score.") == 2
 
 
 def test_it_goes_with_the_media(owner: User) -> None:

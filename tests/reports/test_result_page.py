@@ -179,7 +179,9 @@ def test_the_page_tells_what_the_file_says_about_itself(as_owner: Client, owner:
         ({"status": "none", "actions": [], "generator": ""}, "none: unknown"),
         ({"status": "broken"}, "the file was changed since"),
         ({"status": "unreadable"}, "they could not be read"),
-        ({"declares_generated": True}, "a machine made this picture or part of it"),
+        ({"declares_generated": True}, "The signer declares that a machine made this picture or part of it."),
+        # Cut out of a generated picture and put into this one.
+        ({"declares_generated": True, "status": "broken"}, "nothing shows that it is this one"),
     ],
 )
 def test_the_page_tells_what_became_of_content_credentials(
@@ -188,6 +190,7 @@ def test_the_page_tells_what_became_of_content_credentials(
     page = read(as_owner, done_with(owner, facts={**FACTS, "credentials": {**CREDENTIALS, **changes}}))
 
     assert text in page
+    assert ("The signer declares" in page) is (changes == {"declares_generated": True})
 
 
 def test_what_a_file_claims_is_shown_as_text(as_owner: Client, owner: User) -> None:

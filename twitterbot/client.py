@@ -28,6 +28,8 @@ PAGE_SIZE = 100
 SMALLEST_PAGE = 5
 # X's windows are 15 minutes long: what to wait where it does not say.
 WINDOW = timedelta(minutes=15)
+# What to wait for somebody to pay.
+UNPAID_WAIT = timedelta(hours=1)
 
 POST_FIELDS = [
     *("attachments", "author_id", "conversation_id", "created_at", "edit_history_tweet_ids", "entities"),
@@ -41,6 +43,8 @@ EXPANSIONS = [
 ]
 
 NOT_AUTHORIZED = "https://api.twitter.com/2/problems/not-authorized-for-resource"
+# The code of a refusal of everything, for want of money.
+UNPAID = "unpaid"
 
 
 class XError(Exception):
@@ -333,6 +337,8 @@ class XClient:
         except tweepy.Unauthorized as error:
             raise XError("unauthorized", retry_at=timezone.now() + WINDOW) from error
         except tweepy.HTTPException as error:
+            if _is_unpaid(error.response):
+                raise XError(UNPAID, retry_at=timezone.now() + UNPAID_WAIT) from error
             raise XError(_refusal_of(error), permanent=True) from error
         except requests.ConnectTimeout as error:
             raise XError("unreachable") from error
@@ -346,6 +352,16 @@ class XClient:
         if not isinstance(answer, dict):
             raise XError("malformed", in_doubt=True)
         return answer
+
+
+def _is_unpaid(response: requests.Response) -> bool:
+    """Whether X does nothing at all for us until somebody buys credits or raises the spending limit.
+
+    What was asked is not at fault: the same goes through afterwards.
+    """
+    if response.status_code == 403:
+        return any(mark in response.text.lower() for mark in ("spendcapreached", "spend cap"))
+    return response.status_code == 402
 
 
 def _refusal_of(error: tweepy.HTTPException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -46,11 +46,15 @@ _link = re.compile(r"https?://\S+")
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What there is to examine: an ``url``, or a ``problem``. ``photos``: among how many one was taken."""
+    """What there is to examine: an ``url``, or a ``problem``.
+
+    ``photos``: among how many one was taken. ``others``: besides how many videos and photos a video was taken.
+    """
 
     url: str = ""
     problem: str = ""
     photos: int = 1
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def read(post: Post, page: Page, *, me: int) -> Request:
         return Request(post, author, "", ignored=OWN_POST)
     if post.is_repost:
         return Request(post, author, "", ignored=REPOST)
-    if not command and not is_addressed(post, parent, me=me):
+    if not (is_command_to(command, post, parent, me=me) if command else is_addressed(post, parent, me=me)):
         return Request(post, author, "", ignored=NOT_ADDRESSED)
     source, chosen = (post, Chosen()) if command else find_media(post, page)
     return Request(
@@ -87,7 +91,7 @@ def read(post: Post, page: Page, *, me: int) -> Request:
         command=command,
         media_url=chosen.url,
         problem=chosen.problem,
-        claims=claims_about(source, page, photos=chosen.photos) if chosen.url else {},
+        claims=claims_about(source, page, chosen) if chosen.url else {},
         bystanders=sorted({*post.mentioned.values()} - {me, author.id}),
     )
 
@@ -122,6 +126,15 @@ def is_addressed(post: Post, parent: Post | None, *, me: int) -> bool:
     return me in {post.mentioned.get(name.lower()) for name in _name.findall(own_words)}
 
 
+def is_command_to(command: str, post: Post, parent: Post | None, *, me: int) -> bool:
+    """Whether a word of command is for this account, and not for somebody else in a conversation that it is named in.
+
+    There "Link?" asks another for an address, and X has put our name in front of it. Only "stop" is always heard:
+    nobody shall have to say it twice.
+    """
+    return command == Mention.Command.STOP or post.in_reply_to_user_id == me or is_addressed(post, parent, me=me)
+
+
 def find_media(post: Post, page: Page) -> tuple[Post, Chosen]:
     """The first of the mention, the post that it quotes and the post that it replies to which has a video or photo.
 
@@ -138,6 +151,10 @@ def find_media(post: Post, page: Page) -> tuple[Post, Chosen]:
         if found is None:
             problem = GONE
             continue
+        if found.author_id != post.author_id and page.author_of(found).protected:
+            # Shown to us, as a follower, and not to everybody: the answer would be.
+            problem = PRIVATE
+            continue
         if media := [page.media[key] for key in found.media_keys if key in page.media]:
             return found, choose_media(media)
     return post, Chosen(problem=problem)
@@ -153,7 +170,7 @@ def choose_media(media: Iterable[XMedia]) -> Chosen:
     rest = list(media)
     videos = [one for one in rest if one.kind in VIDEO_KINDS]
     if videos:
-        return best_variant(videos[0])
+        return replace(best_variant(videos[0]), others=len(rest) - 1)
     photos = [one for one in rest if one.kind == "photo" and is_from_x(one.url)]
     if not photos:
         return Chosen(problem=NO_MEDIA)
@@ -189,8 +206,11 @@ def language_of(post: Post, source: Post) -> str:
     return next((post.language for post in (post, source) if post.language in known), settings.LANGUAGE_CODE)
 
 
-def claims_about(source: Post, page: Page, *, photos: int) -> dict[str, Any]:
-    """What X says of the post with the media, as :func:`media_analysis.services.submit_link` keeps it."""
+def claims_about(source: Post, page: Page, chosen: Chosen) -> dict[str, Any]:
+    """What X says of the post with the media, as :func:`media_analysis.services.submit_link` keeps it.
+
+    With ``photos`` or ``videos_and_photos``, how many of them it has, where not all are examined.
+    """
     handle = page.author_of(source).handle
     claims: dict[str, Any] = {
         "post_url": post_url(source.id, handle),
@@ -198,7 +218,11 @@ def claims_about(source: Post, page: Page, *, photos: int) -> dict[str, Any]:
         "posted_at": source.posted_at.isoformat(),
         "title": source.text[:500],
     }
-    return claims if photos < 2 else {**claims, "photos": photos}
+    if chosen.photos > 1:
+        claims["photos"] = chosen.photos
+    if chosen.others:
+        claims["videos_and_photos"] = chosen.others + 1
+    return claims
 
 
 def post_url(post: int, handle: str = "") -> str:

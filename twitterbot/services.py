@@ -142,11 +142,11 @@ def handle(mention: Mention) -> bool:
     else:
         user = people.user_of(account)
         try:
-            analysis = links.submit_link(
+            analysis, _is_new = links.submit_link(
                 owner=user,
                 source=Submission.Source.BOT,
                 url=mention.media_url,
-                idempotency_key=f"tweet:{mention.tweet_id}",
+                idempotency_key=f"{Submission.TWEET_KEY}{mention.tweet_id}",
                 claims=mention.claims,
             )
         except SentinelError as error:
@@ -194,10 +194,10 @@ def answer(mention: Mention) -> None:
         return
     link = public_link(analysis)
     with translation.override(mention.language):
-        _write(mention, Reply.Kind.REPLY, wording.result_reply(analysis, link=link))
+        _write(mention, Reply.Kind.REPLY, wording.result_reply(analysis, link=link, claims=mention.claims))
     with translation.override(_language_of_messages(mention)):
-        photos = int(mention.claims.get("photos", 1))
-        _write_message(mention, wording.result_details(analysis, post_url=url, photos=photos, link=link))
+        details = wording.result_details(analysis, post_url=url, link=link, claims=mention.claims)
+        _write_message(mention, details)
     _close(mention, Mention.Status.ANSWERED)
 
 

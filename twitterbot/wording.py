@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.template.defaultfilters import floatformat
@@ -14,6 +16,7 @@ from accounts import limits
 from accounts.errors import Code, text_of
 from accounts.models import User
 from media_analysis.models import Analysis
+from media_analysis.templatetags.verdicts import cautiously
 from media_analysis.wording import reason_text, verdict_text
 from twitterbot import reading
 from twitterbot.length import MAX_LENGTH, weighted_length
@@ -21,14 +24,16 @@ from twitterbot.length import MAX_LENGTH, weighted_length
 CONFIDENT = {Analysis.Outcome.FAKE, Analysis.Outcome.REAL}
 
 
-def result_reply(analysis: Analysis, *, link: str) -> str:
+def result_reply(analysis: Analysis, *, link: str, claims: Mapping[str, Any]) -> str:
     """The public reply: verdict, percentage, stretches and a link, as long as a post may be.
 
-    As many stretches as fit, and how many more there are.
+    As many stretches as fit, and how many more there are. ``claims`` are the mention's: see :func:`rest_text`.
     """
     found = [found_text(analysis)]
     if analysis.outcome == Analysis.Outcome.REAL:
         found.append(_("That is no proof that it is genuine."))
+    if rest := rest_text(claims):
+        found.append(rest)
     tail = [_("Examined by a machine, which can be wrong."), *([link] if link else [])]
     stretches = analysis.timestamps if analysis.outcome == Analysis.Outcome.FAKE else []
     for shown in range(len(stretches), -1, -1):
@@ -38,14 +43,26 @@ def result_reply(analysis: Analysis, *, link: str) -> str:
     return " ".join([found[0], *tail[1:]])
 
 
-def result_details(analysis: Analysis, *, post_url: str, photos: int, link: str) -> str:
+def rest_text(claims: Mapping[str, Any]) -> str:
+    """That a post has more than what was examined, of which the verdict says nothing; empty if it has not."""
+    if (photos := int(claims.get("photos", 1))) > 1:
+        return _("The post has %(photos)s photos: only the first was examined.") % {"photos": photos}
+    if (number := int(claims.get("videos_and_photos", 1))) > 1:
+        return _("The post has %(number)s videos and photos: only the first video was examined.") % {"number": number}
+    return ""
+
+
+def result_details(analysis: Analysis, *, post_url: str, link: str, claims: Mapping[str, Any]) -> str:
     """The direct message beside it: everything that is too long for a post."""
     lines = [
         _("Your examination of %(post)s is finished.") % {"post": post_url},
         found_text(analysis),
     ]
-    if photos > 1:
-        lines.append(_("The post has %(photos)s photos: only the first was examined.") % {"photos": photos})
+    if analysis.outcome == Analysis.Outcome.REAL:
+        lines.append(_("That is no proof that it is genuine."))
+    lines.append(_("Examined by a machine, which can be wrong."))
+    if rest := rest_text(claims):
+        lines.append(rest)
     if analysis.outcome in CONFIDENT:
         lines.append(
             _("Frames called fake: %(fake)s. Frames called real: %(real)s.")
@@ -66,8 +83,7 @@ def found_text(analysis: Analysis) -> str:
     """The verdict as sentences: with the percentage behind it where there is one, else with its reason."""
     sentences = [_sentence(verdict_text(analysis))]
     if analysis.outcome in CONFIDENT and analysis.confidence is not None:
-        percent = f"{floatformat(analysis.confidence, 1)} %"
-        sentences.append(_sentence(_("Confidence %(percent)s") % {"percent": percent}))
+        sentences.append(_sentence(_("Confidence %(percent)s") % {"percent": cautiously(analysis.confidence)}))
     elif analysis.outcome == Analysis.Outcome.INCONCLUSIVE and (reason := reason_text(analysis)):
         sentences.append(_sentence(reason))
     return " ".join(sentences)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from accounts.services import remove_account
 from media_analysis.account_deletion import erase_closed_accounts
 from media_analysis.models import Media
 from tests.twitterbot.conftest import SITE, finish_all, statuses
-from tests.twitterbot.fake_x import FakeX
+from tests.twitterbot.fake_x import KEYS, FakeX
 from twitterbot import linking, people
 from twitterbot.bot import Bot
 from twitterbot.models import LinkAttempt, Mention, Reply, XAccount
@@ -55,6 +56,14 @@ def test_files_and_what_was_spent_move_and_later_mentions_go_to_the_same_account
     bot.round()
     assert len(x.replies) == 2
     assert "8 of 10 examinations are left." in x.messages[-1]["text"]
+
+
+def test_no_code_and_no_key_is_in_the_log_at_any_level(x: FakeX, bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        code = asked(x, bot)
+    assert code not in caplog.text
+    for name in ("TWITTER_API_KEY", "TWITTER_ACCESS_TOKEN"):
+        assert KEYS[name] not in caplog.text
 
 
 def test_the_message_holds_code_page_and_warning_and_is_kept_nowhere(x: FakeX, bot: Bot) -> None:

@@ -77,7 +77,31 @@ def test_a_quoted_video_an_own_one_and_a_photo_are_examined_too(x: FakeX, bot: B
     finish_all(timestamps=[])
     bot.round()
     assert len(x.replies) == len(x.messages) == 4
-    assert "The post has 2 photos: only the first was examined." in x.messages[2]["text"]
+    # In public too: the verdict stands under all of them.
+    for sent in (x.replies[2], x.messages[2]):
+        assert "The post has 2 photos: only the first was examined." in sent["text"]
+    assert sum("The post has" in reply["text"] for reply in x.replies) == 1
+
+
+def test_of_a_video_among_others_the_public_answer_says_that_it_is_not_about_them(x: FakeX, bot: Bot) -> None:
+    x.mention(media=[x.add_photo(), x.add_video(), x.add_video()])
+    bot.round()
+    finish_all(outcome="REAL", confidence=91.0, timestamps=[])
+    bot.round()
+    [reply], [message] = x.replies, x.messages
+    for sent in (reply, message):
+        assert "The post has 3 videos and photos: only the first video was examined." in sent["text"]
+    assert weighted_length(reply["text"]) <= MAX_LENGTH
+    assert "which can be wrong" in reply["text"]
+
+
+def test_no_certainty_is_told_that_no_detector_has(x: FakeX, bot: Bot) -> None:
+    x.mention(media=[x.add_video()])
+    bot.round()
+    finish_all(confidence=99.98)
+    bot.round()
+    for sent in (*x.replies, *x.messages):
+        assert "Confidence more than 99.9 %." in sent["text"]
 
 
 def test_media_that_x_leaves_out_is_asked_for_all_posts_of_a_page_at_once(x: FakeX, bot: Bot) -> None:
@@ -121,6 +145,16 @@ def test_a_post_that_is_gone_or_private_is_told_in_private(x: FakeX, bot: Bot, h
     [message] = x.messages
     assert says in message["text"]
     assert x.replies == []
+
+
+def test_what_only_its_author_s_followers_see_is_not_examined_for_others(x: FakeX, bot: Bot) -> None:
+    # The bot's account may be one of those followers.
+    x.add_user("meera", protected=True)
+    x.mention(by="asha", replies_to=x.video_post(by="meera"))
+    x.mention(by="meera", media=[x.add_video()])
+    bot.round()
+    assert list(Mention.objects.order_by("tweet_id").values_list("problem", flat=True)) == ["private", ""]
+    assert "is not public" in x.messages[0]["text"]
 
 
 def test_the_best_rendition_within_the_limits_is_taken(x: FakeX, bot: Bot, settings: Any) -> None:
@@ -234,6 +268,9 @@ def test_the_words_never_say_more_than_was_found(x: FakeX, bot: Bot, outcome: st
     assert reply["text"].startswith(says)
     assert "%" not in reply["text"] or outcome == "REAL"
     assert "Signs of manipulation found" not in x.messages[0]["text"]
+    # Whoever shows only the message to others shows that too.
+    assert "Examined by a machine, which can be wrong." in x.messages[0]["text"]
+    assert ("That is no proof that it is genuine." in x.messages[0]["text"]) is (outcome == "REAL")
 
 
 @pytest.mark.parametrize(
@@ -371,6 +408,19 @@ def test_stop_is_heard_until_start(x: FakeX, bot: Bot) -> None:
         "There is no video or photo to ",
     ]
     assert statuses() == ["ignored", "answered", "ignored", "answered", "refused"]
+
+
+def test_words_of_command_to_somebody_else_are_not_obeyed_but_stop(x: FakeX, bot: Bot) -> None:
+    tag = x.mention(by="asha", replies_to=x.video_post())
+    x.mention(by="ravi", text="@asha @sentinelcheck Link?", replies_to=tag)
+    x.mention(by="meera", text="@asha @sentinelcheck stop", replies_to=tag)
+    x.mention(by="meera", text="@asha @sentinelcheck start!", replies_to=tag)
+    x.mention(by="tanvi", text="@poster @sentinelcheck link", replies_to=x.video_post())
+    bot.round()
+    # A word that is tagged on purpose is heard anywhere.
+    assert statuses() == ["examining", "ignored", "answered", "ignored", "answered"]
+    assert XAccount.objects.get(handle="meera").opted_out_at is not None
+    assert [message["text"].split()[1] for message in x.messages] == ["get", "code:"]
 
 
 def test_the_word_stop_in_other_languages_and_within_a_sentence(x: FakeX, bot: Bot) -> None:

@@ -160,7 +160,7 @@ def test_letters_count_as_x_counts_them(text: str, length: int) -> None:
 def test_a_reply_shows_as_many_stretches_as_fit_and_how_many_more_there_are() -> None:
     stretches = [[float(second), second + 0.5] for second in range(30)]
     analysis = Analysis(status="done", outcome="FAKE", confidence=91.2, timestamps=stretches)
-    text = result_reply(analysis, link="https://sentinel.example.org/r/0123456789abcdef01234567/")
+    text = result_reply(analysis, link="https://sentinel.example.org/r/0123456789abcdef01234567/", claims={})
     assert 255 < weighted_length(text) <= 280
     assert "0.0–0.5 s, 1.0–1.5 s" in text
     assert " more. Examined by a machine, which can be wrong. https://" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import timedelta
 from typing import Any
@@ -275,6 +276,32 @@ def test_a_reply_that_x_refuses_for_good_is_left_and_the_message_still_goes_out(
     assert sent(x) == (0, 1)
     assert of(Reply.Kind.REPLY).error == "status_403"
     assert x.count("reply") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (402, {"title": "CreditsDepleted", "detail": "Your enrolled account does not have any credits left."}),
+        (403, {"title": "SpendCapReached", "detail": "Your account has reached its billing cycle spend cap."}),
+    ],
+)
+def test_what_is_refused_until_somebody_pays_goes_out_then(
+    x: FakeX, bot: Bot, status: int, problem: dict[str, str]
+) -> None:
+    ready(x)
+    x.faults += [Fault(route, status, body=json.dumps(problem).encode()) for route in ("mentions", "reply", "dm")]
+    assert not bot.round()
+    bot.round()
+    assert (sent(x), x.count("reply"), x.count("dm")) == ((0, 0), 1, 1)
+    assert set(Reply.objects.values_list("status", "error", "attempts")) == {("waiting", "unpaid", 0)}
+    state = BotState.objects.get()
+    assert state.last_error == "unpaid"
+    assert state.read_after is not None
+    assert state.read_after > timezone.now() + timedelta(minutes=50)
+    BotState.objects.update(read_after=None, reply_after=None, message_after=None)
+    due_now()
+    assert bot.round()
+    assert sent(x) == (1, 1)
 
 
 def test_a_text_that_x_calls_a_duplicate_is_made_different_once(x: FakeX, bot: Bot) -> None:

@@ -9,7 +9,6 @@ const LOOKS = 6;
 // European digits, as everywhere on the site; some languages would get their own.
 const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
-const oneDigit = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const asShort = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 
 const make = (name, attributes, ...children) => {
@@ -61,7 +60,7 @@ const guessLines = (frames) => {
 const knownLines = (persons) =>
   persons.map((person) => person.faces.map((face) => ({ ...face, score: face.fake_probability })));
 
-export const drawCurve = (svg, { frames, persons, media, tip }) => {
+export const drawCurve = (svg, { frames, persons, media, tip, seconds }) => {
   const lines = persons.length ? knownLines(persons) : guessLines(frames);
   const last = Math.max(0, ...frames.map((frame) => frame.time));
   const end = Math.max(media?.duration ?? 0, last, 0.001);
@@ -83,7 +82,7 @@ export const drawCurve = (svg, { frames, persons, media, tip }) => {
     const time = (end * tick) / TICKS;
     const text = { class: "tick", x: x(time), y: bottom, dy: 20, "text-anchor": tick === TICKS ? "end" : "middle" };
     parts.push(make("path", { class: "axis", d: `M${x(time)} ${bottom}v5` }));
-    parts.push(make("text", text, `${oneDigit.format(time)} s`));
+    parts.push(make("text", text, seconds(time)));
   }
   parts.push(make("path", { class: "axis", d: `M${LEFT} ${bottom}H${right}` }));
   if (media) {

@@ -38,6 +38,7 @@ export class LiveView {
     this.media = null;
     this.shown = null;
     this.pinned = null;
+    this.parts.pinned.hidden = true;
     this.catchingUp = [];
     this.fetching?.abort();
     this.fetching = null;
@@ -149,6 +150,7 @@ export class LiveView {
       persons: this.persons,
       media: this.media,
       tip: (face) => this.at(face.score, face.time),
+      seconds: (time) => this.seconds(time),
     });
   }
 
@@ -208,6 +210,10 @@ export class LiveView {
     return fill(this.texts.textAt, { percent: whole.format(100 * probability), time: oneDigit.format(time) });
   }
 
+  seconds(time) {
+    return fill(this.texts.textSeconds, { seconds: oneDigit.format(time) });
+  }
+
   drawNumbers(frames) {
     const { looked, judged, highest } = this.parts;
     const scored = frames.flatMap((frame) =>
@@ -248,7 +254,7 @@ export class LiveView {
     empty.className = "no-picture";
     called.className = "called";
     time.className = "muted";
-    time.textContent = `${oneDigit.format(frame.time)} s`;
+    time.textContent = this.seconds(frame.time);
     button.append(empty, score, called, time);
     button.addEventListener("click", () => this.pin(this.pinned === frame ? null : frame));
     item.append(button);

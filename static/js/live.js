@@ -6,7 +6,9 @@ import { Poller, Progress } from "./progress.js";
 
 const FIRST_WAIT_MS = 500;
 const SLOWEST_MS = 30000;
-// The server says something at least every 15 seconds.
+// The server begins at once, and then says something at least every 15 seconds. Some networks let a socket neither
+// through nor fail.
+const FIRST_WORD_MS = 15000;
 const SILENCE_MS = 40000;
 // So many times in vain, and it is asked instead.
 const TRIES = 2;
@@ -27,6 +29,8 @@ class Watcher {
     this.timer = null;
     this.silence = null;
     this.leaving = false;
+    // Whether another try began of which nothing was said yet.
+    this.anew = false;
   }
 
   start() {
@@ -53,7 +57,7 @@ class Watcher {
     socket.addEventListener("message", (event) => this.receive(socket, event.data));
     socket.addEventListener("close", (event) => this.lost(socket, event.code));
     this.socket = socket;
-    this.listenForSilence();
+    this.listenForSilence(FIRST_WORD_MS);
   }
 
   receive(socket, data) {
@@ -90,6 +94,7 @@ class Watcher {
   show(state) {
     this.progress.show({ ...state, secondsLeft: state.seconds_left });
     if (this.anew) this.progress.notify(this.progress.texts.textAnew);
+    this.anew = false;
   }
 
   // `past`: they happened before this watcher came.
@@ -116,13 +121,17 @@ class Watcher {
     this.timer = window.setTimeout(() => this.connect(), wait);
   }
 
-  listenForSilence() {
+  listenForSilence(ms = SILENCE_MS) {
+    const { socket } = this;
     window.clearTimeout(this.silence);
-    this.silence = window.setTimeout(() => this.reconnectNow(true), SILENCE_MS);
+    this.silence = window.setTimeout(() => {
+      this.lost(socket);
+      socket.close();
+    }, ms);
   }
 
-  reconnectNow(evenIfOpen = false) {
-    if (this.leaving || (this.socket && !evenIfOpen)) return;
+  reconnectNow() {
+    if (this.leaving || this.socket) return;
     this.drop();
     this.connect();
   }

@@ -51,6 +51,8 @@ if (bell) {
     const answer = await fetch(texts.endpoint, {
       headers: { Accept: "application/json", "Accept-Language": language, ...(etag && { "If-None-Match": etag }) },
       cache: "no-store",
+      // On a bad network an answer may never come.
+      signal: AbortSignal.timeout?.(EVERY_MS),
     });
     if (answer.status === 304) return;
     // Logged out meanwhile: the next page says so.

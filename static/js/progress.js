@@ -3,6 +3,8 @@
 
 const EVERY_MS = 1000;
 const SLOWEST_MS = 30000;
+// An answer that takes longer is not waited for: on a bad network it may never come, and nothing tells so.
+const ANSWER_MS = 30000;
 // Spoken: each stage, and each of these shares.
 const SPOKEN_PERCENT = 25;
 
@@ -51,8 +53,9 @@ export class Progress {
   }
 
   positionText(state) {
-    if (state.status !== "queued" || state.stage === "fetching") return "";
+    if (state.status !== "queued") return "";
     if (state.served === false) return this.texts.textUnserved;
+    if (state.stage === "fetching") return "";
     if (!state.position) return this.texts.textNext;
     return this.texts.textPosition.replace("{count}", wholeNumber.format(state.position));
   }
@@ -150,6 +153,8 @@ export class Poller {
     const answer = await fetch(this.progress.texts.endpoint, {
       headers: { Accept: "application/json", "Accept-Language": language },
       cache: "no-store",
+      // Browsers that lack it wait as long as their system does.
+      signal: AbortSignal.timeout?.(ANSWER_MS),
     });
     if ([401, 403, 404].includes(answer.status)) return null;
     if (!answer.ok) throw new Error(`answered ${answer.status}`);

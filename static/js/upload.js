@@ -23,6 +23,12 @@ if (form) {
   const language = `${document.documentElement.lang || "en"}-u-nu-latn`;
   const maxBytes = Number(texts.maxBytes);
   let request = null;
+  // The name of what is sent, until it is answered. When the connection breaks, nobody knows whether it had arrived:
+  // sent again under the same name, it is examined and counted once.
+  let key = "";
+
+  const newKey = () =>
+    Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
   // Fills {name} placeholders.
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
@@ -84,6 +90,7 @@ if (form) {
 
   const showChosen = () => {
     const file = input.files[0];
+    key = "";
     clearError();
     announcement.textContent = "";
     chosen.hidden = !file;
@@ -140,6 +147,8 @@ if (form) {
 
   const finish = () => {
     const answer = readAnswer(request.responseText);
+    // What failed over there, or on the way, may have been taken all the same.
+    if (request.status < 500) key = "";
     if (request.status === 201 && answer.id) {
       window.location.assign(texts.result.replace("0".repeat(24), answer.id));
       return;
@@ -156,8 +165,10 @@ if (form) {
     [...caseFields, ...(intoCase ? [intoCase] : [])]
       .filter((field) => field.value)
       .forEach((field) => body.append(field.name, field.value));
+    key ||= newKey();
     request = new XMLHttpRequest();
     request.open("POST", texts.endpoint);
+    request.setRequestHeader("Idempotency-Key", key);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Accept-Language", language);
     request.setRequestHeader("X-CSRFToken", form.elements.csrfmiddlewaretoken.value);
@@ -186,6 +197,10 @@ if (form) {
   });
 
   input.addEventListener("change", showChosen);
+  // With other details it is another request.
+  form.addEventListener("change", () => {
+    key = "";
+  });
   cancel.addEventListener("click", () => request?.abort());
 
   document.addEventListener("dragover", (event) => {

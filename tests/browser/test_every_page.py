@@ -103,7 +103,7 @@ def test_axe_finds_nothing_serious_in_hindi(filled: tuple[Site, list[View], list
     assert found == []
 
 
-def test_a_pressed_button_says_so_before_the_answer_comes(visitor: Visitor) -> None:
+def test_a_pressed_button_says_so_before_the_answer_comes_and_sends_once(visitor: Visitor) -> None:
     page = visitor.page
     visitor.go("/accounts/login/")
     page.get_by_label("User name or e-mail address").fill("nobody")
@@ -111,13 +111,16 @@ def test_a_pressed_button_says_so_before_the_answer_comes(visitor: Visitor) -> N
     # Runs after the page's own listener; what it finds is read on the next page.
     page.evaluate(
         """addEventListener("submit", (event) => {
+            if (event.defaultPrevented) return;
             sessionStorage.setItem("busy", event.submitter.getAttribute("aria-busy"));
+            sessionStorage.setItem("sent", Number(sessionStorage.getItem("sent")) + 1);
         })"""
     )
     button = page.get_by_role("main").get_by_role("button", name="Log in")
-    button.click()
+    button.evaluate("(button) => { button.click(); button.click(); }")
     expect(page.get_by_role("alert")).to_be_visible()
     assert page.evaluate("sessionStorage.getItem('busy')") == "true"
+    assert page.evaluate("sessionStorage.getItem('sent')") == "1"
     expect(button).not_to_have_attribute("aria-busy", "true")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import MAX_UPLOAD_BYTES, Site, Visitor
 from tests.media_factory import make_video
@@ -63,12 +63,27 @@ def test_an_upload_can_be_cancelled(visitor: Visitor, refused_files: dict[str, P
 
 
 def test_a_lost_connection_is_told_and_the_file_stays_chosen(visitor: Visitor, refused_files: dict[str, Path]) -> None:
+    page, keys = visitor.page, []
+
+    def lose(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        route.abort("connectionreset")
+
     visitor.sign_up("offline")
-    visitor.page.route("**/api/v1/analyses/", lambda route: route.abort("connectionreset"))
+    page.route("**/api/v1/analyses/", lose)
     visitor.choose(refused_files[TOO_LONG])
     visitor.examine()
-    expect(visitor.page.get_by_role("alert")).to_contain_text("The connection was lost before the file had arrived.")
-    expect(visitor.page.locator("[data-chosen]")).to_contain_text("long.mp4")
+    expect(page.get_by_role("alert")).to_contain_text("The connection was lost before the file had arrived.")
+    expect(page.locator("[data-chosen]")).to_contain_text("long.mp4")
+    # Whether it had arrived after all, nobody knows: the same again must not cost twice, and another file does.
+    with page.expect_request("**/api/v1/analyses/"):
+        visitor.examine()
+    expect(page.get_by_role("alert")).to_be_visible()
+    visitor.choose(refused_files[UNREADABLE])
+    with page.expect_request("**/api/v1/analyses/"):
+        visitor.examine()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_the_form_is_gone_when_nobody_is_logged_in(site: Site, visitor: Visitor) -> None:

@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 import yaml
+from django.test import Client
+
+from accounts.errors import Code
+from sentinel_site.metrics import read_readers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOY = ROOT / "docs/deploy"
 NAME = "sentinel.example.org"
-# Of others: systemd's, Django's and Docker's own.
-FOREIGN = {"TMPDIR", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+# Of others: systemd's, Django's, Docker's and Kubernetes' own.
+FOREIGN = {"TMPDIR", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "POD_IP"}
 
 
 def _settings() -> set[str]:
@@ -82,6 +86,8 @@ def test_alerts_ask_for_figures_that_there_are() -> None:
         assert {"alert", "expr", "for", "labels", "annotations"} == set(rule)
         for name in re.findall(r"\bsentinel_\w+", rule["expr"]):
             assert name in measured, name
+        for pattern in re.findall(r'\b(?:error|result)=~"([^"]+)"', rule["expr"]):
+            assert set(pattern.split("|")) <= set(Code), pattern
     guide = (ROOT / "docs/operations.md").read_text()
     assert [rule["alert"] for rule in rules if rule["alert"] not in guide] == []
 
@@ -137,6 +143,30 @@ def test_nginx_understands_its_file(tmp_path: Path) -> None:
     assert "[warn]" not in tried.stderr
 
 
+def test_no_way_through_nginx_passes_on_the_callers_own_word() -> None:
+    site = (DEPLOY / "nginx/sentinel.conf").read_text()
+    locations = re.findall(r"^    location (\S.*?) {\n(.*?)^    }", site, re.M | re.S)
+    everywhere = set(re.findall(r"^    proxy_set_header (\S+)", site, re.M))
+    assert {"Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-ID", "traceparent"} <= everywhere
+    for name, content in locations:
+        # nginx takes those of the server only where a location sets none.
+        own = set(re.findall(r"proxy_set_header (\S+)", content))
+        assert not own or everywhere <= own, name
+    assert any("Upgrade" in content for _name, content in locations)
+
+
+def test_units_wait_for_media_and_outlive_a_decoder() -> None:
+    guide = (ROOT / "docs/deploy.md").read_text()
+    mounted = re.search(r"^echo \"10\.20\.0\.1:\S+ (\S+) nfs4", guide, re.M)
+    assert mounted is not None
+    for unit in sorted((DEPLOY / "systemd").iterdir()):
+        text = unit.read_text()
+        # Without it, a worker that starts before its mount finds that every file is missing.
+        assert f"RequiresMountsFor={mounted[1]}\n" in text, unit.name
+        # systemd would stop the whole service for one process that the kernel killed.
+        assert "MemoryMax" not in text or "run_twitterbot" in text or "OOMPolicy=continue\n" in text, unit.name
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
     units = []
@@ -168,3 +198,48 @@ def test_the_parts_for_kubernetes_fit_together() -> None:
             if found == kind:
                 target = by_name[found, name]["spec"]["scaleTargetRef"]["name"]
                 assert ("Deployment", target) in by_name
+
+
+def test_every_place_of_nginx_says_who_asks() -> None:
+    """Of headers, nginx takes over none from outside a place that has some of its own: a caller could make them up."""
+    site = (DEPLOY / "nginx/sentinel.conf").read_text()
+    places = re.findall(r"\n    location [^{]+\{(.*?)\n    \}", site, re.DOTALL)
+    outside = re.sub(r"\n    location [^{]+\{.*?\n    \}", "", site, flags=re.DOTALL)
+    wanted = set(re.findall(r"proxy_set_header (.+);", outside)) - {'Connection ""'}
+    assert {"Host $host", "X-Forwarded-For $remote_addr", "X-Request-ID $request_id"} <= wanted
+    own = [place for place in places if "proxy_set_header" in place]
+    assert own
+    for place in own:
+        assert wanted <= set(re.findall(r"proxy_set_header (.+);", place))
+
+
+def test_prometheus_may_ask_each_pod_by_its_address(settings: Any) -> None:
+    web = next(each for each in _documents("kubernetes/sentinel.yaml") if each["metadata"]["name"] == "sentinel-web")
+    given = {each["name"]: each for each in web["spec"]["template"]["spec"]["containers"][0]["env"]}
+    # Only variables that stand before it are put in.
+    assert list(given) == ["POD_IP", "ALLOWED_HOSTS"]
+    assert given["POD_IP"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    settings.SENTINEL_METRICS = read_readers(["token"], "a token of sixteen letters or more")
+    settings.ALLOWED_HOSTS = given["ALLOWED_HOSTS"]["value"].replace("$(POD_IP)", "10.1.2.3").split(",")
+    for host, status in (("10.1.2.3:8000", 200), ("localhost", 200), ("10.1.2.4:8000", 400)):
+        answer = Client().get(
+            "/metrics", headers={"Host": host, "Authorization": "Bearer a token of sixteen letters or more"}
+        )
+        assert answer.status_code == status, host
+
+
+def test_workers_in_containers_vouch_for_nobody_else() -> None:
+    parts = _documents("compose/compose.yaml")[0]
+    # worker_health goes by a file in the data folder: a volume with a name would be that of all workers.
+    assert parts["services"]["worker"]["volumes"] == ["/var/lib/sentinel"]
+    assert "worker" not in parts["volumes"]
+    # By its socket PostgreSQL answers already while its image sets it up.
+    assert "-h 127.0.0.1" in parts["services"]["postgres"]["healthcheck"]["test"][1]
+
+
+def test_no_image_takes_along_what_a_site_in_this_folder_wrote() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    # Keys, files of people and settings; a virtual environment; the history.
+    assert {"var", "**/.env", ".venv", ".git", "build"} <= set(ignored)
+    assert "COPY . ." in (DEPLOY / "compose/Dockerfile").read_text()
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()

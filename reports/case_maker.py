@@ -2,8 +2,8 @@
 
 Not as jobs in the queue: one export takes minutes, and a queue with one worker would keep examinations waiting for it.
 Not as a thread of the worker either, whose other threads would share one interpreter with it. The worker's main
-process starts a process of lowest priority when something waits: an examination takes the processor from it at any
-moment, its memory is given back when it ends, and it ends with the worker, however that ends.
+process starts a process of low priority when something waits: an examination takes nine tenths of the processor from
+it at any moment, its memory is given back when it ends, and it ends with the worker, however that ends.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ ORPHANS_SECONDS = 600.0
 REST_SECONDS = 3.0
 # After a storage that is away, or a full disk.
 PAUSE_SECONDS = 15.0
-NICENESS = 19
+# A tenth of what an examination beside it gets. With 19 that is a seventieth: where examinations never end, people
+# would wait for their documents without end.
+NICENESS = 10
 
 _orphans = FolderSweep(case_documents.FOLDER, case_documents.discard_orphans)
 

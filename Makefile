@@ -19,7 +19,7 @@ export SENTINEL_BOT := $(if $(TWITTER_API_KEY)$(TWITTER_API_KEY_FILE),true,false
 RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
 
-.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-long test-postgresql test-postgresql-short test-mongodb test-mongodb-short test-hosts test-outage check audit sbom format i18n messages schema client fuzz screenshots clean
+.PHONY: help setup setup-dev run test test-fast test-browser test-slow test-long test-postgresql test-postgresql-short test-mongodb test-mongodb-short test-hosts test-outage check check-types check-rest audit sbom format i18n messages schema client fuzz screenshots clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -81,10 +81,16 @@ test-mongodb: setup-dev messages ## Run the tests of the application on a server
 test-mongodb-short: setup-dev messages ## Run those that would break first without transactions
 	scripts/test_on_mongodb --short
 
+# The types take as long as all the rest together: beside each other, on two cores.
 check: setup-dev ## Format, lint, types, layers, migrations, translations, schema
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-types check-rest
+
+check-types: setup-dev
+	mypy .
+
+check-rest: setup-dev
 	ruff format --check .
 	ruff check .
-	mypy .
 	lint-imports
 	djlint --check --lint --quiet templates
 	python manage.py check --fail-level WARNING

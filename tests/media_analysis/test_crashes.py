@@ -119,6 +119,7 @@ def test_three_lost_tries_fail_with_a_reason_and_a_retry_finishes(site: SiteProc
     assert member.wait_for(public_id)["status"] == "done"
 
 
+@pytest.mark.long
 def test_two_users_ten_uploads_each_in_parallel_all_finish_and_the_limit_holds(
     site: SiteProcess, tmp_path: Path
 ) -> None:

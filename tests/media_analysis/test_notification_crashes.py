@@ -176,6 +176,7 @@ def test_a_push_service_that_hangs_keeps_no_analysis_waiting(
     wait_until_sent(site, 5)
 
 
+@pytest.mark.long
 def test_an_email_goes_out_exactly_once(site: SiteProcess, service: PushService, clip: Path, tmp_path: Path) -> None:
     member = site.member("asha")
     page = f"{site.url}/notifications/"

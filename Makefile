@@ -66,8 +66,8 @@ test-long: setup-dev messages ## Run the slow tests that take half a minute or m
 
 # Those of the live view say how soon something is seen: nothing else runs beside them.
 test-browser: setup-dev messages ## Run the tests in Chromium
-	pytest -n 2 --dist loadfile --durations 15 -m browser --ignore tests/browser/test_live.py
-	pytest -m browser tests/browser/test_live.py
+	pytest -n 2 --dist loadfile --durations 15 -m "browser and not long" --ignore tests/browser/test_live.py
+	pytest -m "browser and not long" tests/browser/test_live.py
 
 test-postgresql: setup-dev messages ## Run the tests of the application on a PostgreSQL server of their own
 	scripts/test_on_postgresql

@@ -77,6 +77,17 @@ class Site(SiteProcess):
         raise AssertionError(f"no mail says {text!r}")
 
 
+def stand_still(page: Page) -> None:
+    """Wait for what fades or slides in: half there, its colours are not those that people read."""
+    page.evaluate(
+        """() => Promise.allSettled(
+            document.getAnimations()
+                .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
+                .map((each) => each.finished)
+        ).then(() => null)"""
+    )
+
+
 class Visitor:
     """Somebody in front of a browser of their own. Collects what the pages complain about."""
 
@@ -162,6 +173,7 @@ class Visitor:
         schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for scheme in schemes:
             self.page.emulate_media(color_scheme=scheme)
+            stand_still(self.page)
             violations = Axe().run(self.page).response["violations"]
             severe = [
                 (rule["id"], [node["target"] for node in rule["nodes"]])

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.browser
 FIRST_BOX_MS = 15_000
 
 
-@pytest.fixture(scope="module", params=["embedded", "redis"])
+@pytest.fixture(scope="module", params=["embedded", pytest.param("redis", marks=pytest.mark.long)])
 def live_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site whose worker has already examined something, as workers usually have."""
     site = Site(tmp_path_factory.mktemp("live"))

@@ -73,6 +73,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_the_analysis_finishes_onc
     assert len(list((site.data / "media/analyses" / public_id).iterdir())) == 1
 
 
+@pytest.mark.long
 def test_a_machine_that_reboots_goes_on_where_it_was(site: SiteProcess, long_clip: Path) -> None:
     member = site.member("asha")
     site.start_worker()

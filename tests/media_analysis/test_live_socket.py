@@ -228,6 +228,7 @@ def test_logging_out_and_deleting_end_the_watching(prepared: Path, detectors: di
         assert "Traceback" not in site.log("web")
 
 
+@pytest.mark.long
 def test_after_a_killed_worker_a_new_stream_begins(site: SiteProcess, long_clip: Path) -> None:
     member = site.member("kala")
     public_id = upload(member, long_clip)

@@ -125,7 +125,7 @@ def test_nothing_found_is_the_same_as_nothing_found(drawn_clip: Path, tiny: Dete
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("threads", "engine"), [("1", "torch"), ("3", "auto")])
+@pytest.mark.parametrize(("threads", "engine"), [pytest.param("1", "torch", marks=pytest.mark.long), ("3", "auto")])
 def test_another_process_with_other_threads_gives_the_same(
     *, detectors: Path, tiny: Detector, finder: FaceDetector, tmp_path: Path, threads: str, engine: str
 ) -> None:

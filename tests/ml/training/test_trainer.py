@@ -201,6 +201,7 @@ def test_batches_made_by_other_processes_are_the_same(data: Data) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_fifty_steps_from_one_seed_give_the_same_weights(data: Data, tmp_path: Path) -> None:
     config = tiny_config(steps=50, decay_steps=30, workers=1)
     assert_same_weights(run(config, data, tmp_path / "one"), run(config, data, tmp_path / "other"))

@@ -115,8 +115,9 @@ if (form) {
     request = null;
     setBusy(false);
     announcement.textContent = "";
+    // On a small window both don't fit: what is to be read is above.
+    submit.focus({ preventScroll: true });
     showError(text, isError);
-    submit.focus();
   };
 
   const showProgress = (loaded, total) => {

@@ -35,6 +35,7 @@ def test_refused_files_leave_the_page_and_a_clear_text(visitor: Visitor, refused
         visitor.choose(file)
         visitor.examine()
         expect(visitor.page.get_by_role("alert")).to_contain_text(text)
+        expect(visitor.page.get_by_role("alert")).to_be_in_viewport(ratio=1)
         expect(visitor.page.get_by_role("button", name="Examine")).to_be_enabled()
     visitor.check_page()
     expect(visitor.page.locator("form[data-upload]")).to_contain_text("10 of 10 examinations left today.")
